@@ -36,6 +36,11 @@ def score(audio: ArrayLike, text: ArrayLike) -> Scores:
     return Scores(cosines.mean(axis=1), (unit(np.asarray(audio, np.float64).mean(axis=1)) * captions).sum(axis=-1))
 
 
+def score_windows(windows: ArrayLike, caption: ArrayLike) -> Scores:
+    """Score the windows (windows, d) of one clip against its caption (d,); clips may differ in their windows."""
+    return score(np.asarray(windows)[None], np.asarray(caption)[None])
+
+
 @dataclass(frozen=True)
 class EditScores:
     """Cosines (clips,) of edited clips.

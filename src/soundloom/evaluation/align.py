@@ -1,0 +1,107 @@
+"""Report how well sounds match their captions, in the space of a text embedder such as CLAP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from soundloom.errors import RequestError
+from soundloom.evaluation.alignment import Scores, score_windows, unit
+from soundloom.evaluation.cache import EmbeddingCache
+from soundloom.evaluation.embedders.base import TextEmbedder
+from soundloom.evaluation.embedding import EmbeddedSet, Log, embed_sounds
+from soundloom.evaluation.metrics import Metric, mean_metric, share_metrics
+from soundloom.evaluation.recipes import Recipe
+from soundloom.evaluation.reports.record import ClipRecord, Report
+from soundloom.evaluation.sets.items import SoundItem
+from soundloom.evaluation.sets.manifest import SoundSet
+from soundloom.evaluation.statistics.intervals import bca
+
+MIN_INTERVAL = 3  # clips
+
+
+def align_report(
+    sounds: SoundSet,
+    embedder: TextEmbedder,
+    recipe: Recipe,
+    cache: EmbeddingCache | None = None,
+    failures: Mapping[str, str] | None = None,
+    subject: Mapping[str, Any] | None = None,
+    log: Log = lambda done, total: None,
+) -> Report:
+    """Score each sound with a caption against it, and against the caption of another sound.
+
+    `failures` are errors of clips that were not generated, by id. Raises RequestError without captions.
+    """
+    items = tuple(item for item in sounds.items if item.caption)
+    if not items:
+        raise RequestError(f"no sound of {sounds.name} has a caption", "put a NAME.txt beside each sound, or a table")
+    embedded = embed_sounds(items, embedder, recipe, cache, log)
+    named = {item.id: item for item in items}
+    found = [named[id] for id in embedded.ids]
+    scores, foreign = caption_scores(embedded, [item.caption for item in found], embedder, recipe)
+    failed = {**embedded.failures, **{id: (error,) for id, error in (failures or {}).items()}}
+    return Report(
+        "align",
+        subject or {},
+        {**sounds.facts(), "without caption": len(sounds.items) - len(items)},
+        tuple(_metrics(scores, foreign, len(failed), len(embedded.vectors), recipe, embedder)),
+        recipes={recipe.hash: {**recipe.record(), "embedder_hash": embedder.info.hash}},
+        clips=_records(found, scores, named, failed),
+    )
+
+
+def caption_scores(
+    embedded: EmbeddedSet, captions: list[str], embedder: TextEmbedder, recipe: Recipe
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores (clips,) of clips with their own captions, and with those of the next other caption."""
+    distinct = list(dict.fromkeys(captions))
+    texts = unit(embedder.embed_text([recipe.text.format(caption=text) for text in distinct]))
+    own = np.array([distinct.index(text) for text in captions], int)
+    other = (own + 1) % len(distinct)
+
+    def scored(texts_of_clips: np.ndarray) -> np.ndarray:
+        found = [
+            _score(score_windows(embedded.windows_of(clip), texts[text]), recipe)
+            for clip, text in enumerate(texts_of_clips)
+        ]
+        return np.array(found)
+
+    return scored(own), scored(other) if len(distinct) > 1 else np.full(len(own), np.nan)
+
+
+def _score(scores: Scores, recipe: Recipe) -> float:
+    return float((scores.mean_of_cosines if recipe.score == "mean of cosines" else scores.cosine_of_mean)[0])
+
+
+def _metrics(
+    scores: np.ndarray, foreign: np.ndarray, failed: int, windows: int, recipe: Recipe, embedder: TextEmbedder
+) -> list[Metric]:
+    first, second = recipe.hash[:12], embedder.info.hash[:12]
+    total = len(scores) + failed
+    metrics = [Metric("align/failures", failed / total, total, goal=0.0, bound="at most", unit="%", direction="lower")]
+    if not len(scores):
+        return metrics
+    interval = bca(scores.tolist()).interval if len(scores) >= MIN_INTERVAL else None
+    method = "BCa bootstrap over clips" if interval else ""
+    score = mean_metric("align/score", scores.tolist(), "")
+    score = replace(score, interval=interval, method=method, direction="higher")
+    if np.isfinite(foreign).all():
+        own = share_metrics("align/own_caption_wins", (scores > foreign).astype(float).tolist())
+        metrics += [mean_metric("align/foreign", foreign.tolist(), ""), replace(own[0], direction="higher")]
+    hashes = [replace(one, windows=windows, recipe=first, embedder=second) for one in (score, *metrics[1:])]
+    return [metrics[0], *hashes]
+
+
+def _records(
+    found: list[SoundItem], scores: np.ndarray, named: Mapping[str, SoundItem], failed: Mapping[str, tuple[str, ...]]
+) -> tuple[ClipRecord, ...]:
+    scored = [
+        ClipRecord(item.id, item.caption, item.seed, {"align/score": float(value)}, audio=str(item.path))
+        for item, value in zip(found, scores, strict=True)
+    ]
+    lost = [ClipRecord(id, named[id].caption if id in named else "", failures=faults) for id, faults in failed.items()]
+    return (*scored, *lost)
