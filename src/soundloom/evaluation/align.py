@@ -49,7 +49,7 @@ def align_report(
         subject or {},
         {**sounds.facts(), "without caption": len(sounds.items) - len(items)},
         tuple(_metrics(scores, foreign, len(failed), len(embedded.vectors), recipe, embedder)),
-        recipes={recipe.hash: {**recipe.record(), "embedder_hash": embedder.info.hash}},
+        recipes={recipe.hash[:12]: {**recipe.record(), "embedder_hash": embedder.info.hash}},
         clips=_records(found, scores, named, failed),
     )
 
@@ -100,7 +100,7 @@ def _records(
     found: list[SoundItem], scores: np.ndarray, named: Mapping[str, SoundItem], failed: Mapping[str, tuple[str, ...]]
 ) -> tuple[ClipRecord, ...]:
     scored = [
-        ClipRecord(item.id, item.caption, item.seed, {"align/score": float(value)}, audio=str(item.path))
+        ClipRecord(item.id, item.caption, item.seed, {"align/score": float(value)})
         for item, value in zip(found, scores, strict=True)
     ]
     lost = [ClipRecord(id, named[id].caption if id in named else "", failures=faults) for id, faults in failed.items()]

@@ -1,0 +1,125 @@
+"""Get the sounds that are measured, and write the report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundloom.cli.loading import confirmation
+from soundloom.cli.options.evaluation import MeasuredOptions, ReportOptions
+from soundloom.cli.terminal.counting import counter
+from soundloom.cli.terminal.results import print_results
+from soundloom.cli.terminal.streams import escaped
+from soundloom.errors import RequestError
+
+if TYPE_CHECKING:
+    from soundloom.evaluation.reports.record import Report
+    from soundloom.evaluation.sets.manifest import SoundSet
+    from soundloom.pipeline.stable_audio.model import Model
+
+CLIPS = "clips"  # folder of generated clips in that of the report
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sounds to measure, the errors of clips that were not generated, by id, and facts for the report."""
+
+    sounds: SoundSet
+    failures: Mapping[str, str] = field(default_factory=dict)
+    subject: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def measured_sounds(options: MeasuredOptions, report: ReportOptions, prompts: str | None = None) -> Iterator[Measured]:
+    """Read the sounds, or generate them into the folder of the report, else into a temporary one.
+
+    `prompts` are used where none were named. Raises RequestError before a model is loaded.
+    """
+    if options.sounds:
+        yield _read(options.sounds)
+        return
+    source = options.prompts or prompts
+    if source is None:
+        raise RequestError("--model needs --prompts", "name a text, CSV or JSONL file of prompts")
+    if report.folder:
+        yield _generate(options, source, report.folder / CLIPS, report.quiet)
+        return
+    with tempfile.TemporaryDirectory(prefix="soundloom-eval-") as folder:
+        yield _generate(options, source, Path(folder), report.quiet)
+
+
+def _read(source: str) -> Measured:
+    from soundloom.evaluation.sets.manifest import hash_rows, read_set
+
+    sounds = read_set(source)
+    rows = sorted((item.id, item.caption) for item in sounds.items)
+    return Measured(sounds, subject={"name": sounds.name}, data={"manifest": hash_rows(rows), "prompts": len(rows)})
+
+
+def _generate(options: MeasuredOptions, source: str, folder: Path, quiet: bool) -> Measured:
+    from soundloom.evaluation.sets.generation import generate_set
+    from soundloom.evaluation.sets.prompts import read_prompts
+    from soundloom.pipeline.load import load_stable_audio
+
+    prompts = read_prompts(source, options.seeds)
+    if options.limit:
+        prompts = replace(prompts, prompts=prompts.prompts[: options.limit])
+    assert options.model is not None
+    model = load_stable_audio(
+        options.model,
+        confirmation(),
+        engine=options.engine,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+        revision=options.revision,
+        offline=options.offline,
+        accept_license=options.accept_license,
+        keep_loaded=True,
+    )
+    seconds = min(options.seconds, model.config.max_seconds)
+    found = generate_set(
+        model, prompts, folder, seconds, options.request_options(), options.prefix, counter("generated", quiet)
+    )
+    if not found.sounds:
+        error = next(iter(found.failures.values()))
+        raise RequestError(f"none of the {len(found.failures)} clips is usable: {error}", "check the prompts")
+    cost = {"seconds_per_clip": found.seconds / found.made} if found.made else {}
+    data = {"manifest": prompts.hash, "prompts": len(prompts.prompts), "seeds": prompts.count, "seconds": seconds}
+    return Measured(found.as_set(prompts.name), found.failures, subject_of(model, options), data, cost)
+
+
+def subject_of(model: Model, options: MeasuredOptions) -> dict[str, Any]:
+    """Return what a report says about a model."""
+    sampling = {"steps": options.steps, "guidance": options.cfg, "prefix": options.prefix or None}
+    return {
+        "model": model.name,
+        "sha256": model.checkpoint.fingerprint,
+        "engine": model.engine.name,
+        "device": model.engine.device,
+        "precision": model.engine.precision,
+        **{name: value for name, value in sampling.items() if value is not None},
+    }
+
+
+def finish_report(report: Report, options: ReportOptions, audio: Mapping[tuple[str, int | None], Path]) -> None:
+    """Write the report if a folder was named, and print its metrics, or all of it as JSON."""
+    from soundloom.evaluation.metrics import table
+    from soundloom.evaluation.reports.encode import document
+    from soundloom.evaluation.reports.write import write_report
+
+    report = replace(report, command=shlex.join(["soundloom", *sys.argv[1:]]))
+    if options.folder:
+        report = write_report(report, options.folder, audio, embed=options.embed)
+        sys.stderr.write(escaped(f"wrote {options.folder / 'report.html'}\n"))
+    for note in report.notes:
+        sys.stderr.write(escaped(f"warning: {note}\n"))
+    print_results(document(report) if options.json else table(report.metrics))
