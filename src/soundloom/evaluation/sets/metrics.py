@@ -20,35 +20,26 @@ from soundloom.evaluation.distances.kernel import (
 from soundloom.evaluation.distances.moments import Moments
 from soundloom.evaluation.distances.neighbors import NEIGHBORS, neighbors
 from soundloom.evaluation.metrics import Metric
+from soundloom.evaluation.sets.embeddings import ReferenceRows
 from soundloom.evaluation.statistics.intervals import centered, resample_indices
 
 RESAMPLES = 200
 WIDE, WIDE_RESAMPLES = 128, 100  # fewer resamples for more dimensions, whose distances take longer
 BIAS_DRAWS = 3
 BIASED = 0.5  # share of a distance that its bias may be before a warning
-MAX_NEIGHBOR_ROWS = 5000
+MAX_COMPARED = 5000
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class ReferenceSet:
-    """A reference: rows (n, d) if its sounds or vectors are at hand, else their moments; `clips` is their number."""
+def reference_rows(rows: Floats) -> ReferenceRows:
+    """Return the reference of rows (n, d), with the bandwidth of its kernel distance."""
+    return ReferenceRows(Moments.of(rows), median_distance(subsample(rows, MAX_COMPARED)), rows)
 
-    moments: Moments
-    clips: int
-    rows: Floats | None = None
-    bandwidth: float | None = None  # of KAD
 
-    @classmethod
-    def of(cls, rows: Floats, clips: int) -> ReferenceSet:
-        """Return the reference of rows (n, d)."""
-        return cls(Moments.of(rows), clips, rows, median_distance(subsample(rows, MAX_NEIGHBOR_ROWS)))
-
-    @property
-    def factor(self) -> Factor:
-        """The set as Fréchet distances read it."""
-        return Factor.of(self.rows) if self.rows is not None else Factor.of_moments(self.moments)
+def factor_of(reference: ReferenceRows) -> Factor:
+    """Return a reference as Fréchet distances read it."""
+    return Factor.of(reference.rows) if reference.rows is not None else Factor.of_moments(reference.moments)
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ class SetMetrics:
 
 
 def set_metrics(
-    reference: ReferenceSet, rows: Floats, clips: NDArray[np.int64], names: Names, allow_small: bool = False
+    reference: ReferenceRows, rows: Floats, clips: NDArray[np.int64], names: Names, allow_small: bool = False
 ) -> SetMetrics:
     """Measure generated rows (m, d) whose clips are numbered by `clips` (m,).
 
@@ -87,7 +78,7 @@ def set_metrics(
     require_enough(count, reference.moments, allow_small)
     if count < 2 or len(rows) < 2:
         raise RequestError(f"a distance between sets needs 2 usable clips or more, found {count}")
-    factor = reference.factor
+    factor = factor_of(reference)
     value = factor.distance(Factor.of(rows))
     bias = sampling_bias(reference.moments, count)
     metrics = [_frechet(names, factor, rows, clips, value), names.metric("fad_bias", bias, count, len(rows))]
@@ -146,27 +137,27 @@ def resampled_distances(
     return np.array([distance(Factor.of(rows[np.concatenate([parts[i] for i in drawn])])) for drawn in draws])
 
 
-def _kernels(names: Names, reference: ReferenceSet, rows: Floats, clips: NDArray[np.int64]) -> list[Metric]:
+def _kernels(names: Names, reference: ReferenceRows, rows: Floats, clips: NDArray[np.int64]) -> list[Metric]:
     """KAD and KID; both need the rows of the reference."""
-    if reference.rows is None or reference.bandwidth is None:
+    if reference.rows is None:
         return []
     count = int(clips.max()) + 1
     found = kernel_jackknife(reference.rows, rows, reference.bandwidth, clips)
     reach = 1.96 * found.standard_error
     interval = (found.value - reach, found.value + reach) if np.isfinite(reach) else None
     method = "jackknife over clips" if interval else ""
-    kid = polynomial_distance(subsample(reference.rows, MAX_NEIGHBOR_ROWS), subsample(rows, MAX_NEIGHBOR_ROWS))
+    kid = polynomial_distance(subsample(reference.rows, MAX_COMPARED), subsample(rows, MAX_COMPARED))
     return [
         names.metric("kad", found.value, count, len(rows), interval=interval, method=method, direction="lower"),
         names.metric("kid", kid, count, len(rows), direction="lower"),
     ]
 
 
-def _neighbors(names: Names, reference: ReferenceSet, rows: Floats, clips: NDArray[np.int64]) -> list[Metric]:
+def _neighbors(names: Names, reference: ReferenceRows, rows: Floats, clips: NDArray[np.int64]) -> list[Metric]:
     """Density and the like, with equally many rows on both sides."""
     if reference.rows is None:
         return []
-    size = min(len(reference.rows), len(rows), MAX_NEIGHBOR_ROWS)
+    size = min(len(reference.rows), len(rows), MAX_COMPARED)
     if size <= NEIGHBORS:
         return []
     found = neighbors(subsample(reference.rows, size), subsample(rows, size))

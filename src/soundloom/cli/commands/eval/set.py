@@ -1,0 +1,77 @@
+"""`soundloom eval set`: how far a set of sounds is from a reference."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from soundloom.cli.measuring import finish_report, measured_sounds
+from soundloom.cli.options.evaluation import MeasuredOptions, RecipeOptions, ReportOptions
+from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.terminal.counting import counter
+from soundloom.cli.terminal.streams import escaped
+from soundloom.errors import RequestError
+
+if TYPE_CHECKING:
+    from soundloom.evaluation.sets.references import Reference
+
+
+@dataclass(frozen=True)
+class Options(MeasuredOptions, RecipeOptions, ReportOptions):
+    """Measure the distance of sounds, or of a model's clips, to a reference: FAD, KAD, density and coverage.
+
+    The reference is a set of sounds, or a file that --save-reference wrote. Without --prompts, a model generates the
+    captions of the reference.
+    """
+
+    reference: str | None = flag("--reference", metavar="SET", help="a set of sounds, or the name of a saved reference")
+    save_reference: str | None = flag(
+        "--save-reference", metavar="NAME", help="save the reference, or SOUNDS if there is none, for later runs"
+    )
+    allow_small: bool = switch(
+        "--allow-small", help="measure also where there are too few clips for a Fréchet distance"
+    )
+
+
+def run(options: Options) -> None:
+    if not options.reference and not (options.sounds and options.save_reference):
+        raise RequestError(
+            "eval set needs --reference", "name a set of sounds, or save one: SOUNDS --save-reference NAME"
+        )
+    options.check_measured()
+    recipe, folder = options.chosen_recipe(), options.folder
+    from soundloom.evaluation.sets.embeddings import write_embeddings
+    from soundloom.evaluation.sets.report import Measuring, load_reference, set_report
+
+    cache = options.open_cache()
+    embedder = options.open_embedder(recipe, options.device)
+    log = counter("embedded the reference", options.quiet)
+    reference = load_reference(options.reference or options.sounds or "", Measuring(embedder, recipe, cache, log))
+    if options.save_reference:
+        _save(options.save_reference, reference)
+    if not options.reference:
+        return
+    with measured_sounds(options, options, _prompts(options.reference)) as measured:
+        measuring = Measuring(embedder, recipe, cache, counter("embedded", options.quiet))
+        report, stored = set_report(
+            measured.sounds, reference, measuring, measured.failures, measured.subject, options.allow_small
+        )
+        report = replace(report, data={**report.data, **measured.data}, cost=measured.cost)
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_embeddings(folder, stored)
+        finish_report(report, options, {(item.id, item.seed): item.path for item in measured.sounds.items})
+
+
+def _save(name: str, reference: Reference) -> None:
+    from soundloom.evaluation.sets.references import write_reference
+
+    sys.stderr.write(escaped(f"saved the reference {write_reference(name, reference)}\n"))
+
+
+def _prompts(reference: str) -> str | None:
+    """Return the set whose captions are the prompts, unless the reference has no sounds."""
+    from soundloom.evaluation.sets.references import is_reference
+
+    return None if is_reference(reference) else reference

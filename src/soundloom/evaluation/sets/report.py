@@ -1,0 +1,153 @@
+"""Report the distances of a set of sounds to a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from soundloom.evaluation.cache import EmbeddingCache
+from soundloom.evaluation.distances.frechet import Extrapolation
+from soundloom.evaluation.embedders.base import Embedder
+from soundloom.evaluation.embedding import EmbeddedSet, Log, embed_sounds
+from soundloom.evaluation.metrics import Metric, share_metrics
+from soundloom.evaluation.recipes import Recipe
+from soundloom.evaluation.reports.record import ClipRecord, Curve, Report
+from soundloom.evaluation.sets.embeddings import ReferenceRows, StoredEmbeddings
+from soundloom.evaluation.sets.items import SoundItem
+from soundloom.evaluation.sets.manifest import SoundSet, read_set
+from soundloom.evaluation.sets.metrics import Names, reference_rows, set_metrics
+from soundloom.evaluation.sets.references import Reference, is_reference, read_reference
+
+FAULTS = ("silent", "not finite", "clipped", "too short")
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How sounds are embedded: by which embedder and recipe, with which cache, and who is told."""
+
+    embedder: Embedder
+    recipe: Recipe
+    cache: EmbeddingCache | None = None
+    log: Log = field(default=lambda done, total: None)
+
+    def embed(self, items: Sequence[SoundItem]) -> EmbeddedSet:
+        """Embed sounds."""
+        return embed_sounds(items, self.embedder, self.recipe, self.cache, self.log)
+
+
+def load_reference(source: str, measuring: Measuring) -> Reference:
+    """Read a stored reference by path or name, or embed a set of sounds.
+
+    Raises RequestError if there is neither, MismatchError for a reference of another recipe or embedder.
+    """
+    if is_reference(source):
+        found = read_reference(source)
+        found.require(measuring.recipe, measuring.embedder.info)
+        return found
+    sounds = read_set(source)
+    return make_reference(sounds, measuring.embed(sounds.items), measuring)
+
+
+def make_reference(sounds: SoundSet, embedded: EmbeddedSet, measuring: Measuring) -> Reference:
+    """Return embedded sounds as a reference."""
+    recipe, info = measuring.recipe, measuring.embedder.info
+    rows = reference_rows(embedded.rows(recipe))
+    return Reference(
+        name=sounds.name,
+        moments=rows.moments,
+        bandwidth=rows.bandwidth,
+        clip_count=embedded.count,
+        recipe=recipe,
+        embedder=info.name,
+        embedder_hash=info.hash,
+        set_name=sounds.name,
+        set_hash=sounds.hash,
+        license=sounds.license,
+        facts={"failures": len(embedded.failures)},
+        embeddings=embedded.rows(recipe).astype(np.float32),
+        clips=embedded.row_clips(recipe),
+    )
+
+
+def set_report(
+    sounds: SoundSet,
+    reference: Reference,
+    measuring: Measuring,
+    failures: Mapping[str, str] | None = None,
+    subject: Mapping[str, Any] | None = None,
+    allow_small: bool = False,
+) -> tuple[Report, StoredEmbeddings]:
+    """Measure sounds against a reference; return the report, and the embeddings that belong beside it.
+
+    `failures` are errors of clips that were not generated, by id. Raises RequestError for too few usable sounds.
+    """
+    recipe, info = measuring.recipe, measuring.embedder.info
+    embedded = measuring.embed(sounds.items)
+    rows = embedded.rows(recipe)
+    known = None if reference.embeddings is None else reference.embeddings.astype(np.float64)
+    against = ReferenceRows(reference.moments, reference.bandwidth, known)
+    names = Names(info.name, recipe.name, recipe.hash, info.hash)
+    found = set_metrics(against, rows, embedded.row_clips(recipe), names, allow_small)
+    failed = {**embedded.failures, **{id: (error,) for id, error in (failures or {}).items()}}
+    report = Report(
+        "set",
+        subject or {},
+        {**sounds.facts(), "reference": reference.name, "reference_hash": reference.set_hash, **_lengths(reference)},
+        (*found.metrics, *fault_metrics(embedded, failed)),
+        recipes={recipe.hash[:12]: {**recipe.record(), "embedder_hash": info.hash, "reference": reference.record()}},
+        clips=_records(sounds, embedded, failed, recipe, against),
+        curves=_curves(found.extrapolation),
+        notes=found.warnings,
+    )
+    stored = StoredEmbeddings(rows, embedded.row_clips(recipe), embedded.ids, against, info.name, recipe.name)
+    return report, stored
+
+
+def _lengths(reference: Reference) -> dict[str, Any]:
+    return {"reference clips": reference.clip_count, "reference license": reference.license}
+
+
+def fault_metrics(embedded: EmbeddedSet, failed: Mapping[str, tuple[str, ...]]) -> list[Metric]:
+    """Return the share of clips that failed, and that of each fault which occurs."""
+    total = embedded.count + len(failed)
+    seen = [*failed.values(), *embedded.warnings.values()]
+    lost = share_metrics("set/failures", [1.0] * len(failed) + [0.0] * embedded.count)
+    metrics = [replace(one, goal=0.0, bound="at most", direction="lower") for one in lost]
+    for fault in FAULTS:
+        if count := sum(fault in faults for faults in seen):
+            share = share_metrics(f"set/{fault.replace(' ', '_')}", [1.0] * count + [0.0] * (total - count))
+            metrics.append(replace(share[0], direction="lower"))
+    return metrics
+
+
+def _records(
+    sounds: SoundSet,
+    embedded: EmbeddedSet,
+    failed: Mapping[str, tuple[str, ...]],
+    recipe: Recipe,
+    reference: ReferenceRows,
+) -> tuple[ClipRecord, ...]:
+    """Clips with their distance to the mean of the reference, in its standard deviations."""
+    named = {item.id: item for item in sounds.items}
+    spread = float(np.sqrt(np.trace(reference.moments.covariance)))
+    away = np.linalg.norm(embedded.clip_means() - reference.moments.mean, axis=1) / max(spread, 1e-30)
+    figure = f"set/deviation/{recipe.embedder}/{recipe.name}"
+    scored = [
+        ClipRecord(id, named[id].caption, named[id].seed, {figure: float(value)}, embedded.warnings.get(id, ()))
+        for id, value in zip(embedded.ids, away, strict=True)
+    ]
+    lost = [ClipRecord(id, named[id].caption if id in named else "", failures=faults) for id, faults in failed.items()]
+    return (*scored, *lost)
+
+
+def _curves(line: Extrapolation | None) -> tuple[Curve, ...]:
+    if line is None:
+        return ()
+    inverse = tuple(1000 / size for size in line.sizes)
+    labels = tuple(str(size) for size in line.sizes)
+    return (
+        Curve("Fréchet distance by sample size", "1000 / embeddings", "distance", inverse, line.points, (), labels),
+    )
