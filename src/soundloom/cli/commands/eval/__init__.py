@@ -10,6 +10,7 @@ from soundloom.errors import RequestError
 ACTIONS = {
     "set": "Measure how far sounds, or a model's clips, are from a reference: FAD, KAD, coverage",
     "align": "Measure how well sounds match their captions: the CLAP score",
+    "prepare": "Make a set and a list of prompts from a data set that you have fetched",
     "cache": "Show the size of the cache of embeddings, or clear it",
     "synthetic": "Evaluate a model on synthetic sounds, whose labels are exact (the default action)",
 }
