@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ def subject_sections(report: Report) -> list[Section]:
 
 def result_sections(report: Report) -> list[Section]:
     """Return gates, comparison, figures and failures, where there are any."""
-    parts = (_gates(report), _comparison(report), _figures(report), _failures(report))
+    parts = (gates_section(report), comparison_section(report), _figures(report), _failures(report))
     return [part for part in parts if part.rows or part.text]
 
 
@@ -149,9 +149,10 @@ def p_value(p: float | None) -> str:
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _comparison(report: Report) -> Section:
+def comparison_section(report: Report) -> Section:
+    """Return a row for each difference."""
     columns: tuple[str, ...] = (
-        *("figure", "verdict", "difference", "95 % interval", "margin", "base", "value", "p", "p (Holm)"),
+        *("figure", "verdict", "difference", "95 % interval", "margin", "base", "value", "p", "p adjusted"),
         *("p (Wilcoxon)", "pairs", "method"),
     )
     rows: tuple[tuple[str, ...], ...] = tuple(_difference(item) for item in report.comparison)
@@ -182,7 +183,8 @@ def _difference(item: Difference) -> tuple[str, ...]:
     )
 
 
-def _gates(report: Report) -> Section:
+def gates_section(report: Report) -> Section:
+    """Return a row for each gate."""
     rows = tuple((gate.figure, gate.result, gate.condition, gate.found) for gate in report.gates)
     return Section("Gates", ("figure", "result", "condition", "found"), rows)
 
@@ -192,6 +194,20 @@ def _failures(report: Report) -> Section:
     rows = tuple((name, str(n), f"{100 * n / total:.1f} %") for name, n in failure_counts(report).items())
     none = () if rows or not total else (f"None of {total} clips failed.",)
     return Section("Failures", ("failure", "clips", "share"), rows, (1, 2), none)
+
+
+def lines(section: Section, without: Sequence[str] = ()) -> list[str]:
+    """Return a table as aligned lines under its header, without some columns."""
+    kept = [index for index, column in enumerate(section.columns) if column not in without]
+    cells = [[row[index] for index in kept] for row in (section.columns, *section.rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(kept))]
+    return [
+        "  ".join(
+            cell.rjust(width) if kept[column] in section.numeric else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
 
 
 def worst_first(report: Report) -> list[ClipRecord]:
