@@ -31,7 +31,10 @@ LAYERS = (
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Frameworks take seconds to load, so only files in these folders import them at the top.
 # Training is PyTorch's, but adapters also train on MLX where PyTorch is not installed.
-HOMES = {"torch": ("engines/torch", "training"), "mlx": ("engines/mlx", "training/lora/mlx")}
+HOMES = {
+    "torch": ("engines/torch", "evaluation/embedders/networks", "training"),
+    "mlx": ("engines/mlx", "training/lora/mlx"),
+}
 
 
 def module_name(path: Path) -> str:

@@ -63,7 +63,7 @@ def test_features_match_the_models_own_extractor(scorer, seconds):
     sound = np.random.default_rng(0).standard_normal(round(seconds * 48000)).astype(np.float32)
     wanted = scorer.extractor(sound, sampling_rate=48000, return_tensors="pt").input_features[0]
     piece = scorer._fit_length(torch.from_numpy(sound), RngStream(0, 0))
-    torch.testing.assert_close(scorer.features(piece[None]), wanted.float(), atol=2e-3, rtol=0)
+    torch.testing.assert_close(scorer.network.features(piece[None]), wanted.float(), atol=2e-3, rtol=0)
 
 
 def test_long_sounds_are_cropped_randomly(scorer):
@@ -95,7 +95,7 @@ def test_captions_are_decoded_and_tokenized_again(scorer, clips):  # noqa: F811
     captions = [caption.lower() for position in range(len(sounds)) for caption in sounds.captions(position)]
     assert caption and any(whole.startswith(caption) for whole in captions)  # which may be truncated
     alone = scorer.text_tokenizer([caption], return_tensors="pt")
-    wanted = scorer.model.get_text_features(alone.input_ids, alone.attention_mask).pooler_output
+    wanted = scorer.network.model.get_text_features(alone.input_ids, alone.attention_mask).pooler_output
     torch.testing.assert_close(scorer.embed_text(batch.ids, batch.mask)[:1], wanted)
 
 
@@ -105,7 +105,7 @@ def test_scorer_replaces_the_critic_and_is_not_trained(scorer, clips):  # noqa: 
     losses = task.losses(0, RngStream(0, 0))
     losses["loss"].backward()
     assert float(losses["text_alignment"].detach()) > 0
-    assert all(p.grad is None for p in (*scorer.model.parameters(), *scorer.same.parameters()))
+    assert all(p.grad is None for p in (*scorer.network.model.parameters(), *scorer.same.parameters()))
 
 
 def test_folder_without_a_model_raises(scorer, tmp_path):

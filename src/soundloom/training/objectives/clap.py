@@ -1,8 +1,7 @@
 """CLAP as a scorer of decoded latents against captions.
 
-The checkpoint is a folder in the layout of transformers, without feature fusion. Audio features match the model's own
-feature extractor but are differentiable.
-Letters: b batch, c latent channels, t frames, n samples, f frames of the spectrogram, m mel bands, d width.
+The checkpoint is a folder in the layout of transformers, without feature fusion; the evaluation uses the same network.
+Letters: b batch, c latent channels, t frames, n samples, d width.
 """
 
 from __future__ import annotations
@@ -15,13 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from soundloom.engines.torch.stable_audio.same import SAME
-from soundloom.errors import CheckpointError, EngineError
+from soundloom.errors import CheckpointError
+from soundloom.evaluation.embedders.networks.clap import ClapNetwork, open_clap
 from soundloom.text.tokenizer import Tokenizer
 from soundloom.training.data.batches import TrainingBatch
 from soundloom.training.loop.rng import RngStream
 from soundloom.training.objectives.scorers import geodesic
-
-POWER_FLOOR = 1e-10  # -100 dB
 
 
 class ClapScorer:
@@ -35,8 +33,7 @@ class ClapScorer:
         self.same, self.rate, self.captions = same.eval().requires_grad_(False), rate, tokenizer
         self.device = same.bottleneck.running_std.device
         model, self.extractor, self.text_tokenizer = _open(folder)
-        self.model = model.to(self.device)
-        self.filters = torch.from_numpy(self.extractor.mel_filters_slaney).float().to(self.device)
+        self.network = ClapNetwork(model, self.extractor).to(self.device)
 
     def distance(self, latents: Tensor, batch: TrainingBatch, stream: RngStream) -> Tensor:
         """Half the squared angle (b,) between the audio of latents (b, c, t) and captions."""
@@ -49,21 +46,14 @@ class ClapScorer:
         crops = [
             self._fit_length(resample_fft(sound, self.rate, self.extractor.sampling_rate), stream) for sound in sounds
         ]
-        return self.model.get_audio_features(self.features(torch.stack(crops))[:, None]).pooler_output
+        return self.network(torch.stack(crops))
 
     @torch.no_grad()
     def embed_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Embed captions (b, s) as unit vectors (b, d)."""
         texts = [self.captions.text(row[real].tolist()) for row, real in zip(ids, mask, strict=True)]
         tokens = self.text_tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self.device)
-        return self.model.get_text_features(tokens.input_ids, tokens.attention_mask).pooler_output
-
-    def features(self, crops: Tensor) -> Tensor:
-        """Mel spectra in decibels (b, f, m) of audio (b, n) at the extractor's rate."""
-        size, hop = self.extractor.fft_window_size, self.extractor.hop_length
-        window = torch.hann_window(size, device=crops.device)
-        spectra = torch.stft(crops, size, hop, window=window, return_complex=True).abs().square()
-        return 10 * (spectra.transpose(1, 2) @ self.filters).clamp_min(POWER_FLOOR).log10()
+        return self.network.embed_tokens(tokens.input_ids, tokens.attention_mask)
 
     def _fit_length(self, sound: Tensor, stream: RngStream) -> Tensor:
         """Crop randomly to the model's length, or repeat as often as fits and pad with silence."""
@@ -80,23 +70,8 @@ def resample_fft(sound: Tensor, rate: int, new_rate: int) -> Tensor:
 
 
 def _open(folder: Path) -> tuple[Any, Any, Any]:
-    """Load the model, its feature extractor and its tokenizer."""
-    try:
-        from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
-    except ImportError as error:
-        raise EngineError(f"a CLAP scorer needs transformers ({error})", "pip install 'transformers>=5'") from error
     if not folder.is_dir():
         raise CheckpointError(
             f"there is no folder {folder} with a CLAP model", "set scorer.clap to a folder, or leave it empty"
         )
-    try:
-        model: Any = ClapModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-        extractor, tokenizer = (kind.from_pretrained(folder) for kind in (ClapFeatureExtractor, AutoTokenizer))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{folder} holds no readable CLAP model: {reason}") from error
-    if model.config.audio_config.enable_fusion:
-        raise CheckpointError(
-            f"the CLAP model in {folder} fuses features", "use one without fusion, such as htsat-unfused"
-        )
-    return model.eval().requires_grad_(False), extractor, tokenizer
+    return open_clap(folder)

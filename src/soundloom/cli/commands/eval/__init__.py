@@ -13,6 +13,7 @@ ACTIONS = {
     "prepare": "Make a set and a list of prompts from a data set that you have fetched",
     "cache": "Show the size of the cache of embeddings, or clear it",
     "compare": "Compare reports in pairs of clips: better, same, worse or undecided",
+    "fetch": "Fetch the weights of an embedder, or list embedders",
     "synthetic": "Evaluate a model on synthetic sounds, whose labels are exact (the default action)",
 }
 DEFAULT_ACTION = "synthetic"

@@ -1,0 +1,1 @@
+"""Networks of embedders in PyTorch, and what runs them on windows."""
