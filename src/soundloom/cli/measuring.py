@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,8 +110,10 @@ def subject_of(model: Model, options: MeasuredOptions) -> dict[str, Any]:
     }
 
 
-def finish_report(report: Report, options: ReportOptions, audio: Mapping[tuple[str, int | None], Path]) -> None:
-    """Write the report if a folder was named, and print its metrics, or all of it as JSON."""
+def finish_report(
+    report: Report, options: ReportOptions, audio: Mapping[tuple[str, int | None], Path], lines: Sequence[str] = ()
+) -> None:
+    """Write the report if a folder was named, and print its metrics (or `lines`), or all of it as JSON."""
     from soundloom.evaluation.metrics import table
     from soundloom.evaluation.reports.encode import document
     from soundloom.evaluation.reports.write import write_report
@@ -122,4 +124,4 @@ def finish_report(report: Report, options: ReportOptions, audio: Mapping[tuple[s
         sys.stderr.write(escaped(f"wrote {options.folder / 'report.html'}\n"))
     for note in report.notes:
         sys.stderr.write(escaped(f"warning: {note}\n"))
-    print_results(document(report) if options.json else table(report.metrics))
+    print_results(document(report) if options.json else list(lines) or table(report.metrics))
