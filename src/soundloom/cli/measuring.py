@@ -113,14 +113,21 @@ def subject_of(model: Model, options: MeasuredOptions) -> dict[str, Any]:
 def finish_report(
     report: Report, options: ReportOptions, audio: Mapping[tuple[str, int | None], Path], lines: Sequence[str] = ()
 ) -> None:
-    """Write the report if a folder was named, and print its metrics (or `lines`), or all of it as JSON."""
+    """Write the report if a folder was named, and print its metrics (or `lines`), or all of it as JSON.
+
+    `audio` has the files of clips by id and seed; only those that the page shows are copied beside it.
+    """
     from soundloom.evaluation.metrics import table
     from soundloom.evaluation.reports.encode import document
+    from soundloom.evaluation.reports.page import MAX_CLIPS
+    from soundloom.evaluation.reports.sections import worst_first
     from soundloom.evaluation.reports.write import write_report
 
     report = replace(report, command=shlex.join(["soundloom", *sys.argv[1:]]))
     if options.folder:
-        report = write_report(report, options.folder, audio, embed=options.embed)
+        shown = {(clip.id, clip.seed) for clip in worst_first(report)[:MAX_CLIPS]}
+        sounds = {key: path for key, path in audio.items() if key in shown or path.is_relative_to(options.folder)}
+        report = write_report(report, options.folder, sounds, embed=options.embed)
         sys.stderr.write(escaped(f"wrote {options.folder / 'report.html'}\n"))
     for note in report.notes:
         sys.stderr.write(escaped(f"warning: {note}\n"))

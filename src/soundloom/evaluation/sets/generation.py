@@ -20,7 +20,7 @@ from soundloom.evaluation.sets.prompts import Prompt, PromptList
 from soundloom.pipeline.stable_audio.model import Model
 
 BATCH = 32  # requests at once; those of equal length run together
-SLUG = 40  # characters of a file name that come from a prompt's id
+SLUG = 40  # characters of a file name that come from the prompt
 KEY = 12  # and those of the request's hash
 
 Log = Callable[[int, int], None]
@@ -99,12 +99,13 @@ def _item(
     key = {
         "model": model.checkpoint.fingerprint,
         "engine": [model.engine.name, model.engine.device, model.engine.precision],
+        "id": prompt.id,
         "prompt": prefix + prompt.text,
         "seed": prompt.seed,
         "seconds": length,
         "options": {name: repr(value) for name, value in options.items()},
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:KEY]
-    slug = re.sub(r"[^a-z0-9]+", "-", prompt.id.lower()).strip("-")[:SLUG] or "prompt"
+    slug = re.sub(r"[^a-z0-9]+", "-", prompt.text.lower())[:SLUG].strip("-") or "prompt"
     path = folder / f"{slug}-{prompt.seed}-{digest}.wav"
     return SoundItem(f"{prompt.id}@{prompt.seed}", path, prompt.text, 0.0, None, prompt.text, prompt.seed, length)
