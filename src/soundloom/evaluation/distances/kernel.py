@@ -6,6 +6,7 @@ for KAD; Bińkowski et al. 2018 for KID.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ from soundloom.evaluation.distances.frechet import DistanceError
 
 KAD_SCALE = 100.0
 SOFTENING = 1e-8  # of 2σ² in kadtk
-BLOCK = 1024  # rows of a kernel matrix at once
+BLOCK = 1 << 20  # values of a kernel matrix at once
 MAX_ROWS = 20_000  # of a set; larger ones are subsampled
 PERMUTATIONS = 1000
 
@@ -60,8 +61,14 @@ def kernel_distance(
     return scale * (within - 2 * _mean(x, y, bandwidth, kernel))
 
 
+def _spans(a: Floats, b: Floats) -> Iterator[slice]:
+    """Yield the spans of rows of `a` whose kernels with all of `b` are computed at once."""
+    rows = max(1, BLOCK // len(b))
+    return (slice(start, start + rows) for start in range(0, len(a), rows))
+
+
 def _mean(a: Floats, b: Floats, bandwidth: float, kernel: Kernel, skip_diagonal: bool = False) -> float:
-    total = sum(float(_apply(_squares(a[i : i + BLOCK], b), bandwidth, kernel).sum()) for i in range(0, len(a), BLOCK))
+    total = sum(float(_apply(_squares(a[span], b), bandwidth, kernel).sum()) for span in _spans(a, b))
     if not skip_diagonal:
         return total / (len(a) * len(b))
     return (total - len(a)) / (len(a) * (len(a) - 1))  # every kernel is 1 at distance 0
@@ -86,11 +93,14 @@ def polynomial_distance(reference: ArrayLike, generated: ArrayLike, degree: int 
     """Return the unbiased squared MMD with the kernel (x·y/d + 1)^degree; for degree 3, KID."""
     x, y = subsample(reference), subsample(generated)
 
-    def within(rows: Floats) -> float:
-        gram = (rows @ rows.T / rows.shape[1] + 1) ** degree
-        return float((gram.sum() - np.trace(gram)) / (len(rows) * (len(rows) - 1)))
+    def mean(a: Floats, b: Floats, skip_diagonal: bool) -> float:
+        total = sum(float(((a[span] @ b.T / a.shape[1] + 1) ** degree).sum()) for span in _spans(a, b))
+        if not skip_diagonal:
+            return total / (len(a) * len(b))
+        diagonal = float((((a**2).sum(axis=1) / a.shape[1] + 1) ** degree).sum())
+        return (total - diagonal) / (len(a) * (len(a) - 1))
 
-    return within(x) + within(y) - 2 * float(((x @ y.T / x.shape[1] + 1) ** degree).mean())
+    return mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
 
 
 @dataclass(frozen=True)
@@ -155,11 +165,11 @@ def kernel_jackknife(
     if count < 3 or len(y) > MAX_ROWS:
         return Jackknife(value, float("nan"))
     cross, within, own = (np.zeros(count) for _ in range(3))
-    for start in range(0, len(y), BLOCK):
-        rows, owners = y[start : start + BLOCK], clips[start : start + BLOCK]
+    for span in _spans(y, y if len(y) > len(x) else x):
+        rows, owners = y[span], clips[span]
         np.add.at(cross, owners, _apply(_squares(rows, x), bandwidth, "gaussian").sum(axis=1))
         gram = _apply(_squares(rows, y), bandwidth, "gaussian")
-        gram[np.arange(len(rows)), np.arange(start, start + len(rows))] = 0
+        gram[np.arange(len(rows)), span.start + np.arange(len(rows))] = 0
         np.add.at(within, owners, gram.sum(axis=1))
         np.add.at(own, owners, (gram * (owners[:, None] == clips)).sum(axis=1))
     left = len(y) - np.bincount(clips, minlength=count)

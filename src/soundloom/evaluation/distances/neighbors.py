@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from soundloom.evaluation.distances.frechet import DistanceError
 
 NEIGHBORS = 5
+BLOCK = 256  # rows of a matrix of distances at once
 
 Floats = NDArray[np.float64]
 
@@ -39,13 +40,16 @@ def neighbors(reference: ArrayLike, generated: ArrayLike, k: int = NEIGHBORS) ->
             f"{k} neighbors need more than {k} embeddings, found {min(len(x), len(y))}", "measure more clips"
         )
     radius_x, radius_y = _radii(x, k), _radii(y, k)
-    between = _distances(x, y)
-    inside_x = between < radius_x[:, None]
+    inside, reached, near, covered = 0, np.zeros(len(y), bool), 0, 0
+    for start in range(0, len(x), BLOCK):
+        distances = _distances(x[start : start + BLOCK], y)
+        in_ball = distances < radius_x[start : start + BLOCK, None]
+        inside += int(in_ball.sum())
+        reached |= in_ball.any(axis=0)
+        covered += int(in_ball.any(axis=1).sum())
+        near += int((distances < radius_y).any(axis=1).sum())
     return Neighborhood(
-        precision=float(inside_x.any(axis=0).mean()),
-        recall=float((between < radius_y).any(axis=1).mean()),
-        density=float(inside_x.sum() / (k * len(y))),
-        coverage=float((between.min(axis=1) < radius_x).mean()),
+        precision=float(reached.mean()), recall=near / len(x), density=inside / (k * len(y)), coverage=covered / len(x)
     )
 
 
@@ -55,6 +59,11 @@ def _distances(a: Floats, b: Floats) -> Floats:
 
 
 def _radii(rows: Floats, k: int) -> Floats:
-    distances = _distances(rows, rows)
-    np.fill_diagonal(distances, 0)
-    return np.partition(distances, k, axis=1)[:, k]
+    """Return the distance of each row to its k-th neighbor."""
+    radii = []
+    for start in range(0, len(rows), BLOCK):
+        distances = _distances(rows[start : start + BLOCK], rows)
+        own = np.arange(len(distances))
+        distances[own, start + own] = 0
+        radii.append(np.partition(distances, k, axis=1)[:, k])
+    return np.concatenate(radii)

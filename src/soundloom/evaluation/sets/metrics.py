@@ -27,14 +27,15 @@ RESAMPLES = 200
 WIDE, WIDE_RESAMPLES = 128, 100  # fewer resamples for more dimensions, whose distances take longer
 BIAS_DRAWS = 3
 BIASED = 0.5  # share of a distance that its bias may be before a warning
-MAX_COMPARED = 5000
+MAX_COMPARED = 5000  # rows of each set for neighbors and KID
+MAX_BANDWIDTH_ROWS = 2000  # rows of the reference for the bandwidth of KAD
 
 Floats = NDArray[np.float64]
 
 
 def reference_rows(rows: Floats) -> ReferenceRows:
     """Return the reference of rows (n, d), with the bandwidth of its kernel distance."""
-    return ReferenceRows(Moments.of(rows), median_distance(subsample(rows, MAX_COMPARED)), rows)
+    return ReferenceRows(Moments.of(rows), median_distance(subsample(rows, MAX_BANDWIDTH_ROWS)), rows)
 
 
 def factor_of(reference: ReferenceRows) -> Factor:
