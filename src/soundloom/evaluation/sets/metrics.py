@@ -20,7 +20,6 @@ from soundloom.evaluation.distances.kernel import (
 from soundloom.evaluation.distances.moments import Moments
 from soundloom.evaluation.distances.neighbors import NEIGHBORS, neighbors
 from soundloom.evaluation.metrics import Metric
-from soundloom.evaluation.sets.embeddings import ReferenceRows
 from soundloom.evaluation.statistics.intervals import centered, resample_indices
 
 RESAMPLES = 200
@@ -31,6 +30,15 @@ MAX_COMPARED = 5000  # rows of each set for neighbors and KID
 MAX_BANDWIDTH_ROWS = 2000  # rows of the reference for the bandwidth of KAD
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ReferenceRows:
+    """What distances need of a reference: moments, the bandwidth of the kernel, and rows (n, d) if they are at hand."""
+
+    moments: Moments
+    bandwidth: float
+    rows: Floats | None = None
 
 
 def reference_rows(rows: Floats) -> ReferenceRows:
@@ -88,12 +96,12 @@ def set_metrics(
         metrics.append(names.metric("fad_inf", line.intercept, count, len(rows), direction="lower"))
     metrics += _kernels(names, reference, rows, clips)
     metrics += _neighbors(names, reference, rows, clips)
-    warnings = []
-    if bias > BIASED * value:
-        warnings.append(
-            f"{bias / value:.0%} of the Fréchet distance is the bias of {count} clips: use KAD, or measure more clips"
-        )
-    return SetMetrics(metrics, line, tuple(warnings))
+    return SetMetrics(metrics, line, (_bias_warning(bias, value, count),) if bias > BIASED * value else ())
+
+
+def _bias_warning(bias: float, value: float, count: int) -> str:
+    share = f"{bias / value:.0%}" if bias < value else "all"
+    return f"{share} of the Fréchet distance can be the bias of {count} clips: use KAD, or measure more clips"
 
 
 def require_enough(count: int, reference: Moments, allow_small: bool) -> None:

@@ -14,11 +14,11 @@ from soundloom.evaluation.embedders.base import Embedder
 from soundloom.evaluation.embedding import EmbeddedSet, Log, embed_sounds
 from soundloom.evaluation.metrics import Metric, share_metrics
 from soundloom.evaluation.recipes import Recipe
+from soundloom.evaluation.reports.embeddings import StoredEmbeddings, StoredReference
 from soundloom.evaluation.reports.record import ClipRecord, Curve, Report
-from soundloom.evaluation.sets.embeddings import ReferenceRows, StoredEmbeddings
 from soundloom.evaluation.sets.items import SoundItem
 from soundloom.evaluation.sets.manifest import SoundSet, read_set
-from soundloom.evaluation.sets.metrics import Names, reference_rows, set_metrics
+from soundloom.evaluation.sets.metrics import Names, ReferenceRows, reference_rows, set_metrics
 from soundloom.evaluation.sets.references import Reference, is_reference, read_reference
 
 FAULTS = ("silent", "not finite", "clipped", "too short")
@@ -102,8 +102,8 @@ def set_report(
         curves=_curves(found.extrapolation),
         notes=found.warnings,
     )
-    stored = StoredEmbeddings(rows, embedded.row_clips(recipe), embedded.ids, against, info.name, recipe.name)
-    return report, stored
+    kept = StoredReference(reference.moments, reference.bandwidth, reference.embeddings)
+    return report, StoredEmbeddings(rows.astype(np.float32), embedded.row_clips(recipe), kept)
 
 
 def _lengths(reference: Reference) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def run(options: Options) -> None:
         )
     options.check_measured()
     recipe, folder = options.chosen_recipe(), options.folder
-    from soundloom.evaluation.sets.embeddings import write_embeddings
+    from soundloom.evaluation.reports.embeddings import write_embeddings
     from soundloom.evaluation.sets.report import Measuring, load_reference, set_report
 
     cache = options.open_cache()
@@ -60,7 +60,7 @@ def run(options: Options) -> None:
         report = replace(report, data={**report.data, **measured.data}, cost=measured.cost)
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-            write_embeddings(folder, stored)
+            write_embeddings(folder, {embedder.info.name: stored})
         finish_report(report, options, {(item.id, item.seed): item.path for item in measured.sounds.items})
 
 
