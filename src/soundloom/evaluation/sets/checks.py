@@ -27,7 +27,7 @@ from soundloom.evaluation.cache import EmbeddingCache, embedding_key
 from soundloom.evaluation.frontend import CLIPPED, SHORTEST, SILENCE
 from soundloom.evaluation.sets.items import Samples, SoundItem
 
-FRAME, HOP = 4096, 2048  # samples of the power spectrum, with a Hann window
+FRAME, HOP = 4096, 3072  # samples of the power spectrum, with a Hann window
 POWER_SHARE = 0.999  # below the bandwidth
 LENGTH_SECONDS = 0.05  # by which lengths of a set may differ and still count as equal
 LENGTH_RATIO, BANDWIDTH_RATIO = 1.05, 1.25  # of the medians of two sets, from which they are said to differ
@@ -256,6 +256,8 @@ def comparison_notes(checks: SetChecks, reference: Mapping[str, Any], hashes: Se
     if shared := overlap(checks, hashes):
         listed = ", ".join(shown(one) for one in shared[:SHOWN])
         notes.append(f"{len(shared)} of {mine['count']} sounds are also in the reference, such as {listed}")
+    if reference.get("copies"):
+        notes.append(f"{reference['copies']} sounds of the reference are copies of others")
     lengths = [record["seconds"][1] for record in (mine, reference) if record.get("seconds")]
     if len(lengths) == 2 and _differ(lengths[0], lengths[1], LENGTH_RATIO):
         notes.append(f"sounds last {lengths[0]:.2f} s and those of the reference {lengths[1]:.2f} s (medians)")

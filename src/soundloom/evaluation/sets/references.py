@@ -32,7 +32,9 @@ from soundloom.version import __version__
 FOLDER, ENDING = "references", ".safetensors"
 FORMAT = "1"
 OTHER_FIELDS = ("name", "about", "hash", "score", "text")  # of recipes, which the embeddings of sounds do not depend on
-TOLERANCE = 1e-6  # of moments against embeddings, relative to the largest value
+CONTENTS = "contents"  # the fact that lists hashes of samples, to find sounds of other sets
+SYMMETRY = 1e-6  # relative to the largest value of a covariance
+TOLERANCE = 1e-4  # of moments against embeddings, which are rounded to float32
 SHOWN_DIGITS = 12
 
 Floats = NDArray[np.float64]
@@ -92,7 +94,7 @@ class Reference:
             "recipe": self.recipe.hash,
             "embedder": f"{self.embedder} {self.embedder_hash[:SHOWN_DIGITS]}",
             "soundloom": self.version,
-            **self.facts,
+            **{name: value for name, value in self.facts.items() if name != CONTENTS},
         }
 
 
@@ -220,7 +222,7 @@ def _check(mean: Array, covariance: Array, count: int, bandwidth: float) -> None
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ValueError("its moments are not finite")
     size = float(np.abs(covariance).max(initial=0.0))
-    if np.abs(covariance - covariance.T).max(initial=0.0) > TOLERANCE * size or covariance.diagonal().min() < 0:
+    if np.abs(covariance - covariance.T).max(initial=0.0) > SYMMETRY * size or covariance.diagonal().min() < 0:
         raise ValueError("its covariance is not that of any embeddings")
 
 

@@ -16,10 +16,11 @@ from soundloom.evaluation.metrics import Metric, share_metrics
 from soundloom.evaluation.recipes import Recipe
 from soundloom.evaluation.reports.embeddings import StoredEmbeddings, StoredReference
 from soundloom.evaluation.reports.record import ClipRecord, Curve, Report
+from soundloom.evaluation.sets.checks import SetChecks, check_sounds, comparison_notes, set_notes
 from soundloom.evaluation.sets.items import SoundItem
 from soundloom.evaluation.sets.manifest import SoundSet, read_set
 from soundloom.evaluation.sets.metrics import Names, ReferenceRows, reference_rows, set_metrics
-from soundloom.evaluation.sets.references import Reference, is_reference, read_reference
+from soundloom.evaluation.sets.references import CONTENTS, Reference, is_reference, read_reference
 
 FAULTS = ("silent", "not finite", "clipped", "too short")
 
@@ -36,6 +37,10 @@ class Measuring:
     def embed(self, items: Sequence[SoundItem]) -> EmbeddedSet:
         """Embed sounds."""
         return embed_sounds(items, self.embedder, self.recipe, self.cache, self.log)
+
+    def check(self, items: Sequence[SoundItem]) -> SetChecks:
+        """Check sounds for what makes a distance misleading."""
+        return check_sounds(items, self.cache)
 
 
 def load_reference(source: str, measuring: Measuring) -> Reference:
@@ -55,6 +60,7 @@ def make_reference(sounds: SoundSet, embedded: EmbeddedSet, measuring: Measuring
     """Return embedded sounds as a reference."""
     recipe, info = measuring.recipe, measuring.embedder.info
     rows = reference_rows(embedded.rows(recipe))
+    checks = measuring.check(sounds.items)
     return Reference(
         name=sounds.name,
         moments=rows.moments,
@@ -66,7 +72,7 @@ def make_reference(sounds: SoundSet, embedded: EmbeddedSet, measuring: Measuring
         set_name=sounds.name,
         set_hash=sounds.hash,
         license=sounds.license,
-        facts={"failures": len(embedded.failures)},
+        facts={"failures": len(embedded.failures), "checks": checks.record(), CONTENTS: checks.hashes},
         embeddings=embedded.rows(recipe).astype(np.float32),
         clips=embedded.row_clips(recipe),
     )
@@ -92,15 +98,27 @@ def set_report(
     names = Names(info.name, recipe.name, recipe.hash, info.hash)
     found = set_metrics(against, rows, embedded.row_clips(recipe), names, allow_small)
     failed = {**embedded.failures, **{id: (error,) for id, error in (failures or {}).items()}}
+    checks, facts = measuring.check(sounds.items), reference.facts
     report = Report(
         "set",
         subject or {},
-        {**sounds.facts(), "reference": reference.name, "reference_hash": reference.set_hash, **_lengths(reference)},
+        {
+            **sounds.facts(),
+            "checks": checks.record(),
+            "reference": reference.name,
+            "reference_hash": reference.set_hash,
+            **_lengths(reference),
+        },
         (*found.metrics, *fault_metrics(embedded, failed)),
         recipes={recipe.hash[:12]: {**recipe.record(), "embedder_hash": info.hash, "reference": reference.record()}},
         clips=_records(sounds, embedded, failed, recipe, against),
         curves=_curves(found.extrapolation),
-        notes=found.warnings,
+        notes=(
+            *found.warnings,
+            *(["the sounds differ from those that set.json was written for"] if sounds.changed else []),
+            *set_notes(checks),
+            *comparison_notes(checks, facts.get("checks", {}), facts.get(CONTENTS, [])),
+        ),
     )
     kept = StoredReference(reference.moments, reference.bandwidth, reference.embeddings)
     return report, StoredEmbeddings(rows.astype(np.float32), embedded.row_clips(recipe), kept)
