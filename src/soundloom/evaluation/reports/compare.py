@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from soundloom.errors import RequestError
 from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.reports.comparable import require_comparable
-from soundloom.evaluation.reports.embeddings import StoredEmbeddings, read_embeddings
 from soundloom.evaluation.reports.margins import margin_of
 from soundloom.evaluation.reports.pairs import (
     FAILURES,
@@ -26,6 +25,7 @@ from soundloom.evaluation.reports.pairs import (
 from soundloom.evaluation.reports.record import Difference, Report, Verdict, subject_name
 from soundloom.evaluation.reports.stored_sets import set_differences
 from soundloom.evaluation.reports.write import read_report, report_path
+from soundloom.evaluation.sets.embeddings import StoredEmbeddings, read_embeddings
 from soundloom.evaluation.statistics.adjust import benjamini_hochberg, holm
 from soundloom.evaluation.statistics.intervals import Interval, bca, percentiles, resample_indices
 from soundloom.evaluation.statistics.tests import mcnemar, sign_flip, wilcoxon
@@ -43,11 +43,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Source:
-    """A report with its folder and the embeddings there."""
+    """A report with its folder, and the embeddings there if there are any."""
 
     report: Report
     folder: Path
-    embeddings: Mapping[str, StoredEmbeddings]
+    embeddings: StoredEmbeddings | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> Source:
@@ -123,6 +123,8 @@ def _differences(base: Source, other: Source, margins: Mapping[str, float]) -> t
 def _set_differences(
     base: Source, other: Source, pairs: Pairs, margins: Mapping[str, float]
 ) -> tuple[list[Difference], list[str]]:
+    if base.embeddings is None or other.embeddings is None:
+        return [], []
     sets, notes = set_differences(base.report, base.embeddings, other.report, other.embeddings, pairs)
     found = []
     for metric, difference in sets:
