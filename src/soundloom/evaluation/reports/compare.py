@@ -22,7 +22,7 @@ from soundloom.evaluation.reports.pairs import (
     pair_clips,
     paired_values,
 )
-from soundloom.evaluation.reports.record import Difference, Report, Verdict, subject_name
+from soundloom.evaluation.reports.record import ClipRecord, Difference, Report, Verdict, subject_name
 from soundloom.evaluation.reports.stored_sets import set_differences
 from soundloom.evaluation.reports.write import read_report, report_path
 from soundloom.evaluation.sets.embeddings import StoredEmbeddings, read_embeddings
@@ -34,6 +34,7 @@ SIGNIFICANT = 0.05
 NARROW = 0.90  # level of the interval that decides about equivalence
 SKEWED = 1.0  # skewness from which intervals are BCa
 MIN_PAIRS = 2
+ROUNDING = 1e-12  # relative, of differences that are equal
 RESAMPLES = 10_000
 MAX_DRAWN = 2**24  # indices of resamples at once
 
@@ -71,7 +72,7 @@ def compare(
     differences: list[Difference] = []
     notes: list[str] = []
     for other in others:
-        found, remarks = _differences(base, other, chosen)
+        found, remarks = differences_between(base, other, chosen)
         if unknown := [name for name in (*chosen, *family) if name not in {item.figure for item in found}]:
             raise RequestError(
                 f"the reports have no figure {unknown[0]}", f"figures: {', '.join(item.figure for item in found)}"
@@ -95,20 +96,22 @@ def compare(
     )
 
 
-def _differences(base: Source, other: Source, margins: Mapping[str, float]) -> tuple[list[Difference], list[str]]:
+def differences_between(
+    base: Source, other: Source, margins: Mapping[str, float]
+) -> tuple[list[Difference], list[str]]:
+    """Return the differences of two comparable reports without verdicts, and notes."""
     first, second = base.report, other.report
     pairs = pair_clips(first.clips, second.clips)
-    found, notes = [], []
+    found: list[Difference] = []
+    notes: list[str] = []
     if pairs.left_out:
         notes.append(f"{pairs.left_out} clips have no partner in the other report and are left out")
     if len(pairs.indices):
         for figure in (*common_figures(first.clips, second.clips), FAILURES):
-            values = paired_values(pairs, first.clips, second.clips, figure)
-            if values.missing:
-                notes.append(f"{figure}: {values.missing} of {len(pairs.indices)} pairs lack a value")
-            if len(values.base):
-                metric = _metric(first, figure)
-                found.append(difference_of(figure, values, metric, margin_of(figure, metric, margins, _unit(figure))))
+            metric = _metric(first, figure)
+            margin = margin_of(figure, metric, margins, _unit(figure))
+            item = paired_difference(figure, pairs, first.clips, second.clips, metric, margin, notes)
+            found += [item] if item else []
     sets, remarks = _set_differences(base, other, pairs, margins)
     found += sets
     measured = {item.figure for item in found}
@@ -154,6 +157,22 @@ def _unpaired(metric: Metric, other: Metric, margin: float | None) -> Difference
     )
 
 
+def paired_difference(
+    figure: str,
+    pairs: Pairs,
+    base: Sequence[ClipRecord],
+    other: Sequence[ClipRecord],
+    metric: Metric | None,
+    margin: float | None,
+    notes: list[str] | None = None,
+) -> Difference | None:
+    """Return the difference of a figure over pairs of clips; None where no pair has it. Adds to `notes`."""
+    values = paired_values(pairs, base, other, figure)
+    if values.missing and notes is not None:
+        notes.append(f"{figure}: {values.missing} of {len(pairs.indices)} pairs lack a value")
+    return difference_of(figure, values, metric, margin) if len(values.base) else None
+
+
 def difference_of(figure: str, values: PairedValues, metric: Metric | None, margin: float | None) -> Difference:
     """Return the mean paired difference of a figure with its intervals and p-values; the verdict comes later."""
     steps = values.differences
@@ -182,8 +201,9 @@ def mean_intervals(steps: Floats, seed: int = 0) -> tuple[Interval, Interval, st
     """Return the 95 % and 90 % bootstrap intervals of a mean, and the name of the method: BCa for skewed values."""
     count = len(steps)
     indices = resample_indices(count, min(RESAMPLES, max(1000, MAX_DRAWN // count)), seed)
-    deviation = steps.std()
-    if deviation and abs(float(((steps - steps.mean()) ** 3).mean())) > SKEWED * deviation**3:
+    deviation = float(steps.std())
+    is_rounding = deviation <= ROUNDING * float(np.abs(steps).max())
+    if not is_rounding and abs(float(((steps - steps.mean()) ** 3).mean())) > SKEWED * deviation**3:
         return bca(list(steps), indices).interval, bca(list(steps), indices, NARROW).interval, "BCa bootstrap"
     means = steps[indices].mean(axis=1)
     return percentiles(means), percentiles(means, NARROW), "bootstrap"

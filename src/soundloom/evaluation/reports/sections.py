@@ -135,7 +135,7 @@ def signed(value: float | None, unit: str) -> str:
     return f"{'+' if value > 0 else ''}{figure(value, unit)}"
 
 
-def _signed_interval(edges: Interval | None, unit: str) -> str:
+def signed_interval(edges: Interval | None, unit: str) -> str:
     """Return the edges of a difference, the unit once."""
     if not edges:
         return ""
@@ -165,7 +165,7 @@ def comparison_section(report: Report) -> Section:
 
 def _difference(item: Difference) -> tuple[str, ...]:
     unit = item.unit
-    edges = _signed_interval(item.interval, unit)
+    edges = signed_interval(item.interval, unit)
     margin = "" if item.margin is None else "±" + signed(item.margin, unit).lstrip("+")
     return (
         item.figure,

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from soundloom.cli.options.flags import flag
+from soundloom.cli.options.gates import GateOptions, print_gates
 from soundloom.cli.options.output import JsonOptions
 from soundloom.cli.options.shared import out_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import RequestError, shown
 from soundloom.folders import expanded
 
+if TYPE_CHECKING:
+    from soundloom.evaluation.reports.compare import Source
+    from soundloom.evaluation.reports.gates import GateFile
+    from soundloom.evaluation.reports.record import Gate, Report
+
 MIN_REPORTS = 2
 HIDDEN = ("p", "p (Wilcoxon)", "method")  # columns that only the written report has
 
 
 @dataclass(frozen=True)
-class Options(JsonOptions):
+class Options(GateOptions, JsonOptions):
     """Compare reports with the first one, in pairs of clips: differences with intervals, p-values and a verdict each.
 
     soundloom eval compare fp16/ int8/ --out comparison/
@@ -39,22 +46,47 @@ class Options(JsonOptions):
     )
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> int:
     margins = dict(map(_margin, options.margin or ()))
     if len(options.reports) < MIN_REPORTS:
         raise RequestError("comparing needs two reports or more, found 1", "soundloom eval compare BASE OTHER")
     from soundloom.evaluation.reports.compare import Source, compare
 
-    sources = [Source.read(expanded(Path(path))) for path in options.reports]
-    report = replace(compare(sources[0], sources[1:], margins), command=_command(options))
+    gates = options.read_gates()
+    sources = [Source.read(expanded(path)) for path in options.reports]
+    kind = sources[0].report.kind
+    family, own = (gates.family(kind), gates.margins(kind)) if gates else ((), {})
+    report = compare(sources[0], sources[1:], {**own, **margins}, family)
+    report = replace(report, command=_command(options))
+    if gates:
+        report = replace(report, gates=_outcomes(gates, sources))
     if options.out:
         from soundloom.evaluation.reports.write import write_report
 
-        write_report(report, expanded(Path(options.out)))
-    if options.json:
-        from soundloom.evaluation.reports.encode import to_json
+        write_report(report, expanded(options.out))
+    _print(report, options.json)
+    return print_gates(report)
 
-        print_results({"comparison": [to_json(asdict(one)) for one in report.comparison], "notes": list(report.notes)})
+
+def _outcomes(gates: GateFile, sources: Sequence[Source]) -> tuple[Gate, ...]:
+    """Check each report but the first; where there are several, figures are preceded by their names."""
+    from soundloom.evaluation.reports.gates import check_gates
+    from soundloom.evaluation.reports.record import subject_name
+
+    found: list[Gate] = []
+    for source in sources[1:]:
+        checked = check_gates(replace(source.report, gates=()), gates, source.embeddings, sources[0])
+        name = f"{subject_name(source.report)}: " if len(sources) > MIN_REPORTS else ""
+        found += [replace(gate, figure=f"{name}{gate.figure}") for gate in checked.gates]
+    return tuple(found)
+
+
+def _print(report: Report, json: bool) -> None:
+    if json:
+        from soundloom.evaluation.reports.encode import document
+
+        data = document(report)
+        print_results({name: data[name] for name in ("verdict", "comparison", "gates", "notes")})
         return
     from soundloom.evaluation.reports.sections import comparison_section, lines
     from soundloom.evaluation.reports.verdict import verdict_line
@@ -77,4 +109,5 @@ def _command(options: Options) -> str:
     """Return the command that makes the same report."""
     words = ["soundloom", "eval", "compare", *options.reports]
     words += [word for margin in options.margin or () for word in ("--margin", margin)]
+    words += ["--gates", options.gates] if options.gates else []
     return shlex.join(words)
