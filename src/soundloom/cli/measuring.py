@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from soundloom.cli.loading import confirmation
 from soundloom.cli.options.evaluation import MeasuredOptions, ReportOptions
+from soundloom.cli.options.gates import print_gates
 from soundloom.cli.terminal.counting import counter
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.streams import escaped
@@ -112,8 +113,10 @@ def subject_of(model: Model, options: MeasuredOptions) -> dict[str, Any]:
 
 def finish_report(
     report: Report, options: ReportOptions, audio: Mapping[tuple[str, int | None], Path], lines: Sequence[str] = ()
-) -> None:
-    """Write the report if a folder was named, and print its metrics (or `lines`), or all of it as JSON.
+) -> int:
+    """Write the report if a folder was named, print its metrics (or `lines`), or all of it as JSON, and check gates.
+
+    Returns the exit code, 1 if a gate failed. Raises RequestError for gates of figures that the report does not have.
 
     `audio` has the files of clips by id and seed; only those that the page shows are copied beside it.
     """
@@ -124,6 +127,7 @@ def finish_report(
     from soundloom.evaluation.reports.write import write_report
 
     report = replace(report, command=shlex.join(["soundloom", *sys.argv[1:]]))
+    report = options.with_gates(report, options.folder)
     if options.folder:
         shown = {(clip.id, clip.seed) for clip in worst_first(report)[:MAX_CLIPS]}
         sounds = {key: path for key, path in audio.items() if key in shown or path.is_relative_to(options.folder)}
@@ -132,3 +136,4 @@ def finish_report(
     for note in report.notes:
         sys.stderr.write(escaped(f"warning: {note}\n"))
     print_results(document(report) if options.json else list(lines) or table(report.metrics))
+    return print_gates(report)

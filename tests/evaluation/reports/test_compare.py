@@ -11,6 +11,12 @@ from soundloom.evaluation.distances.kernel import kernel_distance, median_distan
 from soundloom.evaluation.distances.moments import Moments
 from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.reports.compare import Source, compare
+from soundloom.evaluation.reports.embeddings import (
+    StoredEmbeddings,
+    StoredReference,
+    read_embeddings,
+    write_embeddings,
+)
 from soundloom.evaluation.reports.pairs import pair_clips, paired_values
 from soundloom.evaluation.reports.record import ClipRecord, Report
 from soundloom.evaluation.reports.set_differences import (
@@ -21,12 +27,11 @@ from soundloom.evaluation.reports.set_differences import (
     weighted_frechet,
 )
 from soundloom.evaluation.reports.write import read_report, write_report
-from soundloom.evaluation.sets.embeddings import ReferenceRows, StoredEmbeddings, write_embeddings
 from tests.evaluation.reports.made import RECIPE, made_report
 
 
-def source(report: Report, embeddings: StoredEmbeddings | None = None) -> Source:
-    return Source(report, Path(), embeddings)
+def source(report: Report, embeddings: dict[str, StoredEmbeddings] | None = None) -> Source:
+    return Source(report, Path(), embeddings or {})
 
 
 def verdicts(report: Report) -> dict[str, str]:
@@ -174,10 +179,10 @@ def test_other_recipes_and_data_are_refused_by_the_field_that_differs(changes, m
 # Set distances
 
 
-def stored(rows: np.ndarray, reference: np.ndarray) -> StoredEmbeddings:
-    kept = ReferenceRows(Moments.of(reference), median_distance(reference), reference)
-    ids = tuple(f"p{i}@1" for i in range(len(rows)))
-    return StoredEmbeddings(rows, np.arange(len(rows)), ids, kept, "log-mel", "soundloom")
+def stored(rows: np.ndarray, reference: np.ndarray, clips: np.ndarray | None = None) -> StoredEmbeddings:
+    numbers = np.arange(len(rows)) if clips is None else clips
+    kept = StoredReference(Moments.of(reference), median_distance(reference), reference.astype(np.float32))
+    return StoredEmbeddings(rows.astype(np.float32), numbers, kept)
 
 
 def rows_of(count: int, seed: int, width: int = 6, shift: float = 0.0) -> np.ndarray:
@@ -219,7 +224,7 @@ def test_stored_embeddings_are_compared_and_a_shift_is_worse(tmp_path):
     reference, base_rows = rows_of(500, 1), rows_of(200, 2)
     for name, rows in (("a", base_rows), ("b", base_rows + 0.25), ("same", base_rows)):
         write_report(set_report(200), tmp_path / name)
-        write_embeddings(tmp_path / name, stored(rows, reference))
+        write_embeddings(tmp_path / name, {"log-mel": stored(rows, reference)})
     base, worse, same = (Source.read(tmp_path / name) for name in ("a", "b", "same"))
     figures = ("fad/log-mel/soundloom", "kad/log-mel/soundloom")
     found = verdicts(compare(base, [worse]))
@@ -230,23 +235,23 @@ def test_stored_embeddings_are_compared_and_a_shift_is_worse(tmp_path):
 
 def test_embeddings_of_another_reference_are_not_compared():
     report = set_report(50)
-    sides = [stored(rows_of(50, 2), rows_of(300, seed)) for seed in (1, 9)]
+    sides = [{"log-mel": stored(rows_of(50, 2), rows_of(300, seed))} for seed in (1, 9)]
     found = compare(source(report, sides[0]), [source(report, sides[1])])
     assert "log-mel: the stored references differ, so their distances are not compared" in found.notes
 
 
-def test_rows_belong_to_the_clips_of_their_ids(tmp_path):
-    """Clips that failed on a side are left out on both, also where rows are in another order than clips."""
-    reference, rows = rows_of(300, 1), rows_of(60, 2)
-    report, order = set_report(60), np.arange(60)[::-1]
-    one = stored(rows, reference)
-    turned = replace(one, rows=rows[order], ids=tuple(np.array(one.ids)[order].tolist()))
-    partly = replace(turned, rows=turned.rows[:50], clips=turned.clips[:50], ids=turned.ids[:50])
-    found = compare(source(report, one), [source(report, partly)]).comparison
-    fad = next(item for item in found if item.figure.startswith("fad/"))
-    assert fad.count == 50
-    assert fad.difference == pytest.approx(0, abs=1e-12)
-    assert fad.base == pytest.approx(frechet_distance(reference, rows[10:]))
+def test_embeddings_are_read_as_they_were_written(tmp_path):
+    one = stored(rows_of(20, 1), rows_of(40, 2), np.repeat(np.arange(10), 2))
+    write_embeddings(
+        tmp_path, {"log-mel": one, "clap-x": replace(one, reference=StoredReference(Moments.of(rows_of(9, 3))))}
+    )
+    found = read_embeddings(tmp_path)
+    assert list(found) == ["log-mel", "clap-x"]
+    assert np.array_equal(found["log-mel"].vectors, one.vectors)
+    assert found["log-mel"].reference.bandwidth == one.reference.bandwidth
+    assert found["clap-x"].reference.vectors is None
+    assert np.allclose(found["clap-x"].reference.moments.covariance, Moments.of(rows_of(9, 3)).covariance)
+    assert read_embeddings(tmp_path / "none") == {}
 
 
 def test_a_comparison_is_a_report_too(tmp_path):
@@ -255,3 +260,14 @@ def test_a_comparison_is_a_report_too(tmp_path):
     assert read_report(tmp_path).comparison == found.comparison
     assert "Plot of the differences" in (tmp_path / "report.html").read_text("utf-8")
     assert not any(math.isnan(item.difference) for item in found.comparison)
+
+
+def test_clips_that_failed_on_a_side_are_left_out_on_both():
+    reference, rows = rows_of(300, 1), rows_of(60, 2)
+    report, one = set_report(60), stored(rows, reference)
+    partly = replace(one, vectors=one.vectors[10:][::-1], clips=one.clips[10:][::-1])
+    found = compare(source(report, {"log-mel": one}), [source(report, {"log-mel": partly})]).comparison
+    fad = next(item for item in found if item.figure.startswith("fad/"))
+    assert fad.count == 50
+    assert fad.difference == pytest.approx(0, abs=1e-9)
+    assert fad.base == pytest.approx(frechet_distance(reference, rows[10:]), abs=1e-5)

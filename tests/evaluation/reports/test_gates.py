@@ -88,7 +88,7 @@ def test_a_relative_gate_fails_where_the_whole_interval_is_beyond_the_margin(tmp
 
 def test_a_gate_without_a_condition_is_relative_to_the_base_of_a_comparison(tmp_path):
     scores = 0.35 + 0.1 * normal(200)
-    base, worse = Source(score_report(scores), tmp_path), score_report(scores - 0.1)
+    base, worse = Source(score_report(scores), tmp_path, {}), score_report(scores - 0.1)
     file = gates(tmp_path, '[[gate]]\nfigure = "align/score"')
     assert results(check_gates(worse, file, base=base)) == ["failed"]
     assert file.family("set") == ("align/score",)

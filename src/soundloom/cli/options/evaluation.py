@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.gates import GateOptions
 from soundloom.cli.options.model import DeviceOptions, DownloadOptions, EngineOptions
 from soundloom.cli.options.output import JsonOptions, QuietOptions
 from soundloom.cli.options.shared import precision_flag, require_length, seconds_flag, steps_flag
@@ -91,7 +92,7 @@ class RecipeOptions:
 
 
 @dataclass(frozen=True)
-class ReportOptions(JsonOptions, QuietOptions):
+class ReportOptions(GateOptions, JsonOptions, QuietOptions):
     """Report."""
 
     out: str | None = flag("-o", "--out", metavar="FOLDER", help="write report.json, report.md and report.html there")

@@ -44,8 +44,8 @@ class GateOptions:
         gates = self.read_gates()
         if gates is None:
             return report
+        from soundloom.evaluation.reports.embeddings import read_embeddings
         from soundloom.evaluation.reports.gates import check_gates
-        from soundloom.evaluation.sets.embeddings import read_embeddings
 
         return check_gates(report, gates, read_embeddings(folder) if folder else None)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from soundloom.errors import RequestError
 from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.reports.comparable import require_comparable
+from soundloom.evaluation.reports.embeddings import StoredEmbeddings, read_embeddings
 from soundloom.evaluation.reports.margins import margin_of
 from soundloom.evaluation.reports.pairs import (
     FAILURES,
@@ -25,7 +26,6 @@ from soundloom.evaluation.reports.pairs import (
 from soundloom.evaluation.reports.record import ClipRecord, Difference, Report, Verdict, subject_name
 from soundloom.evaluation.reports.stored_sets import set_differences
 from soundloom.evaluation.reports.write import read_report, report_path
-from soundloom.evaluation.sets.embeddings import StoredEmbeddings, read_embeddings
 from soundloom.evaluation.statistics.adjust import benjamini_hochberg, holm
 from soundloom.evaluation.statistics.intervals import Interval, bca, percentiles, resample_indices
 from soundloom.evaluation.statistics.tests import mcnemar, sign_flip, wilcoxon
@@ -44,11 +44,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Source:
-    """A report with its folder, and the embeddings there if there are any."""
+    """A report with its folder and the embeddings there."""
 
     report: Report
     folder: Path
-    embeddings: StoredEmbeddings | None = None
+    embeddings: Mapping[str, StoredEmbeddings]
 
     @classmethod
     def read(cls, path: str | Path) -> Source:
@@ -126,8 +126,6 @@ def differences_between(
 def _set_differences(
     base: Source, other: Source, pairs: Pairs, margins: Mapping[str, float]
 ) -> tuple[list[Difference], list[str]]:
-    if base.embeddings is None or other.embeddings is None:
-        return [], []
     sets, notes = set_differences(base.report, base.embeddings, other.report, other.embeddings, pairs)
     found = []
     for metric, difference in sets:

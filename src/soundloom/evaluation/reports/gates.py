@@ -40,11 +40,11 @@ from soundloom.errors import ConfigError, RequestError, printable
 from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.reports.comparable import require_comparable
 from soundloom.evaluation.reports.compare import Source, differences_between, paired_difference
+from soundloom.evaluation.reports.embeddings import StoredEmbeddings
 from soundloom.evaluation.reports.margins import margin_of
 from soundloom.evaluation.reports.pairs import FAILURES, pair_clips
 from soundloom.evaluation.reports.record import Difference, Gate, GateResult, Report
 from soundloom.evaluation.reports.sections import figure, signed, signed_interval
-from soundloom.evaluation.sets.embeddings import StoredEmbeddings
 from soundloom.evaluation.statistics.intervals import wilson
 
 
@@ -111,14 +111,17 @@ class _Table:
 
 
 def check_gates(
-    report: Report, gates: GateFile, embeddings: StoredEmbeddings | None = None, base: Source | None = None
+    report: Report,
+    gates: GateFile,
+    embeddings: Mapping[str, StoredEmbeddings] | None = None,
+    base: Source | None = None,
 ) -> Report:
     """Return the report with the outcome of each gate; `base` is what gates without a condition are relative to.
 
     Raises RequestError for a gate whose figure the report does not have, or whose report is not comparable.
     """
     found: list[Gate] = []
-    current = Source(report, Path(), embeddings)
+    current = Source(report, Path(), embeddings or {})
     known: dict[str, Mapping[str, Difference]] = {}
     for rule in gates.rules:
         if rule.kind is not None and rule.kind != report.kind:

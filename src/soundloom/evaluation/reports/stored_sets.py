@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from soundloom.evaluation.distances.frechet import Factor
 from soundloom.evaluation.metrics import Metric
+from soundloom.evaluation.reports.embeddings import StoredEmbeddings, StoredReference
 from soundloom.evaluation.reports.pairs import Pairs
 from soundloom.evaluation.reports.record import Difference, Report
 from soundloom.evaluation.reports.set_differences import (
@@ -21,7 +22,6 @@ from soundloom.evaluation.reports.set_differences import (
     reference_moments_equal,
     resampling_p,
 )
-from soundloom.evaluation.sets.embeddings import ReferenceRows, StoredEmbeddings
 from soundloom.evaluation.statistics.intervals import centered
 
 MIN_PROMPTS = 8
@@ -40,45 +40,55 @@ class _Sides:
 
 
 def set_differences(
-    base: Report, stored: StoredEmbeddings, other: Report, partner: StoredEmbeddings, pairs: Pairs
+    base: Report,
+    base_embeddings: Mapping[str, StoredEmbeddings],
+    other: Report,
+    other_embeddings: Mapping[str, StoredEmbeddings],
+    pairs: Pairs,
 ) -> tuple[list[Found], list[str]]:
-    """Return the differences of FAD and KAD from the embeddings of both reports, and notes.
+    """Return the differences of FAD and KAD for each embedder that both reports have stored, and notes.
 
     The metric is that of the base report. The values are those of the paired clips alone, so they can differ from the
     reports' figures where clips failed on one side.
     """
-    embedder = stored.embedder
-    names = {metric.name for metric in other.metrics}
-    metrics = {
-        figure: next((m for m in base.metrics if m.name.startswith(f"{figure}/{embedder}/") and m.name in names), None)
-        for figure in ("fad", "kad")
-    }
-    if not any(metrics.values()):
-        return [], []
-    if not reference_moments_equal(stored.reference.moments, partner.reference.moments):
-        return [], [f"{embedder}: the stored references differ, so their distances are not compared"]
-    sides = _sides(pairs, _Side(base, stored), _Side(other, partner))
-    if sides.prompts < MIN_PROMPTS:
-        return [], [f"{embedder}: {sides.prompts} prompts are too few to compare distances"]
+    found: list[Found] = []
     notes: list[str] = []
-    return _distances(metrics, stored.reference, sides, notes), notes
+    names = {metric.name for metric in other.metrics}
+    for embedder, stored in base_embeddings.items():
+        metrics = {
+            figure: next((m for m in base.metrics if m.name.startswith(f"{figure}/{embedder}/")), None)
+            for figure in ("fad", "kad")
+        }
+        partner = other_embeddings.get(embedder)
+        if partner is None or not any(metric and metric.name in names for metric in metrics.values()):
+            continue
+        if not reference_moments_equal(stored.reference.moments, partner.reference.moments):
+            notes.append(f"{embedder}: the stored references differ, so their distances are not compared")
+            continue
+        sides = _sides(pairs, stored, partner)
+        if sides.prompts < MIN_PROMPTS:
+            notes.append(f"{embedder}: {sides.prompts} prompts are too few to compare distances")
+            continue
+        found += _distances(metrics, stored.reference, sides, notes)
+    return found, notes
 
 
 def _distances(
-    metrics: Mapping[str, Metric | None], reference: ReferenceRows, sides: _Sides, notes: list[str]
+    metrics: Mapping[str, Metric | None], reference: StoredReference, sides: _Sides, notes: list[str]
 ) -> list[Found]:
     found = []
     if metric := metrics["fad"]:
-        factor = Factor.of(reference.rows) if reference.rows is not None else Factor.of_moments(reference.moments)
+        factor = Factor.of(reference.vectors) if reference.vectors is not None else Factor.of_moments(reference.moments)
         found.append(
             (metric, _difference(metric, frechet_difference(factor, sides.base, sides.other, sides.prompts), sides))
         )
     metric = metrics["kad"]
-    if metric and reference.rows is not None and reference.bandwidth:
+    if metric and reference.vectors is not None and reference.bandwidth:
         part = _first_prompts(sides)
         if part.prompts < sides.prompts:
             notes.append(f"{metric.name}: compared on the first {part.prompts} of {sides.prompts} prompts")
-        result = kernel_difference(reference.rows, reference.bandwidth, part.base, part.other, part.prompts)
+        rows = np.asarray(reference.vectors, np.float64)
+        result = kernel_difference(rows, reference.bandwidth, part.base, part.other, part.prompts)
         found.append((metric, _difference(metric, result, part, metric.value - result.base)))
     return found
 
@@ -102,39 +112,23 @@ def _difference(metric: Metric, result: SetDifference, sides: _Sides, constant: 
     )
 
 
-@dataclass(frozen=True)
-class _Side:
-    """A report and its embeddings."""
-
-    report: Report
-    stored: StoredEmbeddings
-
-    def clip_indices(self) -> NDArray[np.int64]:
-        """Return the index in the report of the clip of each row."""
-        index = {clip.id: number for number, clip in enumerate(self.report.clips)}
-        return np.array([index.get(id, -1) for id in self.stored.ids], np.int64)[self.stored.clips]
-
-
-def _sides(pairs: Pairs, base: _Side, other: _Side) -> _Sides:
-    """Return the rows of pairs that both sides have."""
-    clips = [side.clip_indices() for side in (base, other)]
-    both = np.isin(pairs.indices[:, 0], clips[0]) & np.isin(pairs.indices[:, 1], clips[1])
-    used, groups = np.unique(pairs.groups[both], return_inverse=True)
+def _sides(pairs: Pairs, base: StoredEmbeddings, other: StoredEmbeddings) -> _Sides:
+    """Return the vectors of pairs that both sides have."""
+    has = [np.unique(side.clips) for side in (base, other)]
+    both = np.isin(pairs.indices[:, 0], has[0]) & np.isin(pairs.indices[:, 1], has[1])
+    used, groups = np.unique(pairs.groups[both], return_inverse=True) if both.any() else (np.zeros(0), np.zeros(0))
     rows = [
-        _rows(side.stored.rows, clips[index], pairs.indices[both, index], groups)
+        _rows(side, pairs.indices[both, index], np.asarray(groups, np.int64))
         for index, side in enumerate((base, other))
     ]
     return _Sides(rows[0], rows[1], len(used))
 
 
-def _rows(
-    vectors: NDArray[np.float64], owners: NDArray[np.int64], clips: NDArray[np.int64], groups: NDArray[np.int64]
-) -> Rows:
-    """Return the rows whose owners are among `clips`, numbered by the groups of these."""
-    numbers = np.full(int(max(owners.max(initial=0), clips.max(initial=0))) + 2, -1)  # the last for owner -1
+def _rows(stored: StoredEmbeddings, clips: NDArray[np.int64], groups: NDArray[np.int64]) -> Rows:
+    numbers = np.full(int(max(stored.clips.max(initial=0), clips.max(initial=0))) + 1, -1)
     numbers[clips] = groups
-    found = numbers[owners]
-    return Rows(vectors[found >= 0], found[found >= 0])
+    found = numbers[stored.clips]
+    return Rows(stored.vectors[found >= 0].astype(np.float64), found[found >= 0])
 
 
 def _first_prompts(sides: _Sides) -> _Sides:

@@ -19,7 +19,7 @@ class Options(MeasuredOptions, RecipeOptions, ReportOptions):
     """
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> int:
     options.check_measured()
     recipe = options.chosen_recipe()
     from soundloom.evaluation.align import align_report
@@ -37,4 +37,4 @@ def run(options: Options) -> None:
             measured.sounds, embedder, recipe, options.open_cache(), measured.failures, measured.subject, log
         )
         report = replace(report, data={**report.data, **measured.data}, cost=measured.cost)
-        finish_report(report, options, {(item.id, item.seed): item.path for item in measured.sounds.items})
+        return finish_report(report, options, {(item.id, item.seed): item.path for item in measured.sounds.items})

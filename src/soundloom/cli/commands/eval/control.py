@@ -48,7 +48,7 @@ class Options(ModelOptions, ReportOptions):
     )
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> int:
     from soundloom.evaluation.controls.benchmark import ControlConfig, evaluate_controls
     from soundloom.evaluation.controls.prompts import CONTROLS
     from soundloom.evaluation.controls.rows import control_table
@@ -71,7 +71,7 @@ def run(options: Options) -> None:
 
     with at_level(logging.ERROR):  # warnings about single clips are part of the report
         found = evaluate_controls(model, config, classifier, counter("scored", options.quiet), keep)
-    finish_report(found.report, options, clips, control_table(found.rows))
+    return finish_report(found.report, options, clips, control_table(found.rows))
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -34,7 +34,7 @@ class Options(MeasuredOptions, RecipeOptions, ReportOptions):
     )
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> int:
     if not options.reference and not (options.sounds and options.save_reference):
         raise RequestError(
             "eval set needs --reference", "name a set of sounds, or save one: SOUNDS --save-reference NAME"
@@ -51,7 +51,7 @@ def run(options: Options) -> None:
     if options.save_reference:
         _save(options.save_reference, reference)
     if not options.reference:
-        return
+        return 0
     with measured_sounds(options, options, _prompts(options.reference)) as measured:
         measuring = Measuring(embedder, recipe, cache, counter("embedded", options.quiet))
         report, stored = set_report(
@@ -61,7 +61,7 @@ def run(options: Options) -> None:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             write_embeddings(folder, {embedder.info.name: stored})
-        finish_report(report, options, {(item.id, item.seed): item.path for item in measured.sounds.items})
+        return finish_report(report, options, {(item.id, item.seed): item.path for item in measured.sounds.items})
 
 
 def _save(name: str, reference: Reference) -> None:
