@@ -58,11 +58,14 @@ def run(options: Options) -> None:
 
 
 def _print_list(as_json: bool) -> None:
+    from soundloom.evaluation.embedders.external import is_configured
     from soundloom.evaluation.embedders.fetch import find_fetched
-    from soundloom.evaluation.embedders.load import EMBEDDERS
+    from soundloom.evaluation.embedders.load import EMBEDDERS, PLUGINS
     from soundloom.evaluation.embedders.weights import HUB, PACKAGED
 
     def state(name: str) -> str:
+        if name in PLUGINS:
+            return "configured" if is_configured(name) else "not configured"
         if name not in PACKAGED and name not in HUB:
             return "no weights needed"
         return "here" if find_fetched(name) else "not fetched"
