@@ -99,15 +99,19 @@ def _generate(options: MeasuredOptions, source: str, folder: Path, quiet: bool) 
 
 
 def subject_of(model: Model, options: MeasuredOptions) -> dict[str, Any]:
-    """Return what a report says about a model."""
+    """Return what a report says about a model and its settings."""
     sampling = {"steps": options.steps, "guidance": options.cfg, "prefix": options.prefix or None}
+    return {**subject_facts(model), **{name: value for name, value in sampling.items() if value is not None}}
+
+
+def subject_facts(model: Model) -> dict[str, Any]:
+    """Return what a report says about a model whatever it generates."""
     return {
         "model": model.name,
         "sha256": model.checkpoint.fingerprint,
         "engine": model.engine.name,
         "device": model.engine.device,
         "precision": model.engine.precision,
-        **{name: value for name, value in sampling.items() if value is not None},
     }
 
 

@@ -67,15 +67,24 @@ def mean_metric(
 
 def table(metrics: Sequence[Metric]) -> list[str]:
     """Format metrics as aligned lines under a header."""
-    cells = [HEADER, *map(_cells, metrics)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADER))]
+    return aligned([HEADER, *map(_cells, metrics)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align the columns of rows: the first one to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
             cell.ljust(width) if column == 0 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for line in cells
+        for line in rows
     ]
+
+
+def cells_of(metric: Metric) -> tuple[str, str]:
+    """Return a metric's value and interval as text."""
+    return _cells(metric)[1:3]
 
 
 def _cells(metric: Metric) -> tuple[str, ...]:

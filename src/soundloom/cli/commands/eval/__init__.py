@@ -15,6 +15,7 @@ ACTIONS = {
     "cache": "Show the size of the cache of embeddings, or clear it",
     "compare": "Compare reports in pairs of clips: better, same, worse or undecided",
     "fetch": "Fetch the weights of an embedder, or list embedders",
+    "sweep": "Measure a model at several settings: quality against seconds per clip",
     "synthetic": "Evaluate a model on synthetic sounds, whose labels are exact (the default action)",
 }
 DEFAULT_ACTION = "synthetic"
