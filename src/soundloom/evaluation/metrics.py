@@ -84,7 +84,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def cells_of(metric: Metric) -> tuple[str, str]:
     """Return a metric's value and interval as text."""
-    return _cells(metric)[1:3]
+    _, value, interval, *_ = _cells(metric)
+    return value, interval
 
 
 def _cells(metric: Metric) -> tuple[str, ...]:
