@@ -12,6 +12,7 @@ ACTIONS = {
     "align": "Measure how well sounds match their captions: the CLAP score",
     "prepare": "Make a set and a list of prompts from a data set that you have fetched",
     "control": "Count how often a model keeps to tempo, key, pitch, duration, loudness, side and loop",
+    "codec": "Compare sounds with what the codec of a model makes of them",
     "cache": "Show the size of the cache of embeddings, or clear it",
     "compare": "Compare reports in pairs of clips: better, same, worse or undecided",
     "fetch": "Fetch the weights of an embedder, or list embedders",
