@@ -19,8 +19,10 @@ from soundloom.evaluation.embedders.base import Embedder, Floats
 from soundloom.evaluation.frontend import UNUSABLE, Prepared, faults, prepare
 from soundloom.evaluation.recipes import Recipe
 from soundloom.evaluation.sets.items import SoundItem
+from soundloom.memory import free_memory
 
 LOOKAHEAD = 4  # clips that are decoded ahead, per thread
+DECODED_SHARE, DECODED_BYTES = 1 / 16, 1 << 28  # of free memory, and least bytes, for samples that are decoded ahead
 
 _CACHE_LOCK = Lock()  # sounds are read in threads
 
@@ -120,20 +122,24 @@ def embed_sounds(
 def _loaded(
     items: Iterable[SoundItem], embedder: Embedder, recipe: Recipe, cache: EmbeddingCache | None
 ) -> Iterator[_Loaded]:
-    """Read sounds in threads, in order, a few ahead of the embedder."""
+    """Read sounds in threads, in order, a few ahead of the embedder; fewer of them if they are long."""
     cores = count_cores()
     threads = cores.usable if cores else os.cpu_count() or 1
-    waiting: deque[Future[_Loaded]] = deque()
+    waiting: deque[tuple[int, Future[_Loaded]]] = deque()
+    held, limit = 0, max(DECODED_BYTES, DECODED_SHARE * (free_memory() or 0))
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                waiting.append(pool.submit(_load, item, embedder, recipe, cache))
-                if len(waiting) > LOOKAHEAD * threads:
-                    yield waiting.popleft().result()
+                size = item.decoded_bytes()
+                while waiting and (len(waiting) > LOOKAHEAD * threads or held + size > limit):
+                    held -= waiting[0][0]
+                    yield waiting.popleft()[1].result()
+                waiting.append((size, pool.submit(_load, item, embedder, recipe, cache)))
+                held += size
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[1].result()
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
 
 

@@ -37,9 +37,9 @@ def faults(audio: NDArray, rate: int) -> tuple[Fault, ...]:
         return ("too short",)
     if not np.isfinite(audio).all():
         return ("not finite",)
-    magnitude = np.abs(audio)
-    found: list[Fault] = ["silent"] if magnitude.max() < SILENCE else []
-    if _is_clipped(magnitude):
+    peak = max(audio.max(), -audio.min())  # without a copy, for sounds may be long
+    found: list[Fault] = ["silent"] if peak < SILENCE else []
+    if peak >= 1.0 and _is_clipped(np.abs(audio)):
         found.append("clipped")
     return tuple(found)
 

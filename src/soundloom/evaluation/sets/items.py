@@ -65,15 +65,19 @@ class SoundItem:
         Values may be beyond full scale and not finite. Raises AudioError for files that are missing, damaged, shorter
         than `start`, empty, or too large for memory.
         """
+        name = printable(self.path)
         with self.open() as sound:
-            limit, name, samples = max_frames(self.path.stat().st_size, sound.channels), printable(self.path), 0
+            limit, samples = max_frames(self.path.stat().st_size, sound.channels), 0
             require_frames(name, sound.claimed, sound.rate, limit)
-            blocks = []
+            audio = np.empty((sound.channels, sound.claimed), np.float32)
             for block in sound.blocks():
-                samples += block.shape[1]
-                require_frames(name, samples, sound.rate, limit)
-                blocks.append(block)
-        return np.ascontiguousarray(np.concatenate(blocks, axis=1)), sound.rate
+                end = samples + block.shape[1]
+                require_frames(name, end, sound.rate, limit)
+                if end > audio.shape[1]:  # the header states no length, or a wrong one
+                    audio = np.pad(audio, ((0, 0), (0, end)))
+                audio[:, samples:end] = block
+                samples = end
+        return (audio if samples == audio.shape[1] else audio[:, :samples].copy()), sound.rate
 
     @contextmanager
     def open(self) -> Iterator[OpenSound]:
@@ -85,6 +89,14 @@ class SoundItem:
         """Return the length of the cut in seconds as the header claims it, without decoding. Raises AudioError."""
         with self.open() as sound:
             return sound.claimed / sound.rate
+
+    def decoded_bytes(self) -> int:
+        """Return the bytes of the decoded cut as the header claims it; 0 if the file cannot be read."""
+        try:
+            with self.open() as sound:
+                return 4 * sound.claimed * sound.channels
+        except AudioError:
+            return 0
 
 
 class OpenSound:
