@@ -65,5 +65,5 @@ def _radii(rows: Floats, k: int) -> Floats:
         distances = _distances(rows[start : start + BLOCK], rows)
         own = np.arange(len(distances))
         distances[own, start + own] = 0
-        radii.append(np.partition(distances, k, axis=1)[:, k])
+        radii.append(np.partition(distances, k, axis=1)[:, k].copy())  # not a view that keeps the matrix
     return np.concatenate(radii)
