@@ -178,6 +178,33 @@ def test_captions_are_scored_and_shuffled_ones_score_less(soundloom, tmp_path, m
     assert shuffled["align/score"]["value"] < first["align/score"]["value"] - 0.005
 
 
+class PitchClassifier(PitchEmbedder):
+    """Names octaves."""
+
+    info = EmbedderInfo("octaves", RATE, RATE, 2, "1" * 64, labels=("low", "middle", "high"))
+
+    def classify(self, windows):
+        octave = np.arctan2(*self.embed(windows).T[::-1])[:, None] / (np.pi / 4)
+        return -4 * (octave - np.array([[1, 3, 5]])) ** 2
+
+
+def test_classes_are_compared_with_those_of_the_same_captions(soundloom, tmp_path, monkeypatch):
+    load = "soundloom.evaluation.embedders.load.load_embedder"
+    monkeypatch.setattr(load, lambda name, device=None: PitchClassifier())
+    write_sounds(tmp_path / "reference")
+    write_sounds(tmp_path / "same", seed=0)
+    other = write_sounds(tmp_path / "other", seed=0, hz=900)
+    for path in (tmp_path / "reference").glob("*.txt"):
+        (other / path.name).write_text(path.read_text())
+    command = ("--reference", "reference", "--allow-small", "--json", "-q")
+    same, shifted = (figures(soundloom("eval", "set", name, *command)) for name in ("same", "other"))
+    for figure in ("kl_reference_generated/octaves/soundloom", "kl_generated_reference/octaves/soundloom"):
+        assert abs(same[figure]["value"]) < 1e-4 < 1 < shifted[figure]["value"]
+        assert shifted[figure]["count"] == 12
+    (other / "tone 03.txt").write_text("another caption")
+    assert figures(soundloom("eval", "set", "other", *command))[figure]["count"] == 11
+
+
 def test_captions_need_an_embedder_that_reads(soundloom, tmp_path):
     write_sounds(tmp_path / "sounds", count=2)
     done = soundloom("eval", "align", "sounds", "--embedder", "log-mel")

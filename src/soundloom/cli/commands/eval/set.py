@@ -14,6 +14,10 @@ from soundloom.cli.terminal.streams import escaped
 from soundloom.errors import RequestError
 
 if TYPE_CHECKING:
+    from soundloom.evaluation.embedders.base import Classifier
+    from soundloom.evaluation.recipes import Recipe
+    from soundloom.evaluation.reports.record import Report
+    from soundloom.evaluation.sets.manifest import SoundSet
     from soundloom.evaluation.sets.references import Reference
 
 
@@ -41,7 +45,9 @@ def run(options: Options) -> int:
         )
     options.check_measured()
     recipe, folder = options.chosen_recipe(), options.folder
+    from soundloom.evaluation.embedders.base import Classifier
     from soundloom.evaluation.reports.embeddings import write_embeddings
+    from soundloom.evaluation.sets.references import is_reference
     from soundloom.evaluation.sets.report import Measuring, load_reference, set_report
 
     cache = options.open_cache()
@@ -58,10 +64,27 @@ def run(options: Options) -> int:
             measured.sounds, reference, measuring, measured.failures, measured.subject, options.allow_small
         )
         report = replace(report, data={**report.data, **measured.data}, cost=measured.cost)
+        if isinstance(embedder, Classifier) and not is_reference(options.reference):
+            report = _with_classes(report, measured.sounds, options.reference, embedder, recipe, options.quiet)
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             write_embeddings(folder, {embedder.info.name: stored})
         return finish_report(report, options, {(item.id, item.seed): item.path for item in measured.sounds.items})
+
+
+def _with_classes(
+    report: Report, sounds: SoundSet, reference: str, classifier: Classifier, recipe: Recipe, quiet: bool
+) -> Report:
+    """Add the divergence of classes where sounds have the captions of real ones."""
+    from soundloom.evaluation.sets.classes import class_metrics, pair_by_caption
+    from soundloom.evaluation.sets.manifest import read_set
+    from soundloom.evaluation.sets.metrics import Names
+
+    pairs = pair_by_caption(sounds.items, read_set(reference).items)
+    names = Names(classifier.info.name, recipe.name, recipe.hash, classifier.info.hash)
+    metrics, figures = class_metrics(pairs, classifier, recipe, names, counter("classified", quiet))
+    clips = [replace(clip, figures={**clip.figures, **figures.get(clip.id, {})}) for clip in report.clips]
+    return replace(report, metrics=(*report.metrics, *metrics), clips=tuple(clips))
 
 
 def _save(name: str, reference: Reference) -> None:
