@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,12 +80,21 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def _without_empty(section: Section) -> Section:
+    """Leave out columns without any value."""
+    kept = [index for index in range(len(section.columns)) if any(row[index] for row in section.rows)]
+    return replace(
+        section,
+        columns=tuple(section.columns[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in section.rows),
+        numeric=tuple(place for place, index in enumerate(kept) if index in section.numeric),
+    )
+
+
 def _figures(report: Report) -> Section:
     columns = ("figure", "value", "95 % interval", "clips", "windows", "goal", "better", "method", "recipe, embedder")
     rows = [(*_figure(metric), anchor_text(metric, report)) for metric in report.metrics]
-    if any(row[-1] for row in rows):
-        return Section("Figures", (*columns, "published"), tuple(rows), (1, 2, 3, 4, 5))
-    return Section("Figures", columns, tuple(row[:-1] for row in rows), (1, 2, 3, 4, 5))
+    return _without_empty(Section("Figures", (*columns, "published"), tuple(rows), (1, 2, 3, 4, 5)))
 
 
 def _figure(metric: Metric) -> tuple[str, ...]:
@@ -159,8 +168,8 @@ def comparison_section(report: Report) -> Section:
     if any(item.subject for item in report.comparison):
         columns = ("subject", *columns)
         rows = tuple((item.subject, *row) for item, row in zip(report.comparison, rows, strict=True))
-        return Section("Comparison", columns, rows, tuple(range(3, 12)))
-    return Section("Comparison", columns, rows, tuple(range(2, 11)))
+        return _without_empty(Section("Comparison", columns, rows, tuple(range(3, 12))))
+    return _without_empty(Section("Comparison", columns, rows, tuple(range(2, 11))))
 
 
 def _difference(item: Difference) -> tuple[str, ...]:
