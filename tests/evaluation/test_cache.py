@@ -51,7 +51,7 @@ def test_the_key_follows_the_content_not_the_name(tmp_path):
     assert key_of(tmp_path / "b.wav") != first
 
 
-def test_the_key_follows_cut_embedder_and_recipe():
+def test_the_key_follows_cut_embedder_recipe_and_rules(monkeypatch):
     keys = [
         embedding_key("a", 0, None, "e", "r"),
         embedding_key("a", 0, 5, "e", "r"),
@@ -60,6 +60,8 @@ def test_the_key_follows_cut_embedder_and_recipe():
         embedding_key("a", 0, None, "e", "s"),
     ]
     assert len(set(keys)) == len(keys) and embedding_key("a", 0.0, 5.0, "e", "r") == keys[1]
+    monkeypatch.setattr("soundloom.evaluation.cache.RULES", "another front end")
+    assert embedding_key("a", 0, None, "e", "r") not in keys
 
 
 def test_entries_come_back_as_they_were(tmp_path):

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 FOLDER = "embeddings"  # in the cache folder
 PREFIX, ENDING = "shard-", ".safetensors"
 FORMAT = "1"  # of a shard; others are not read
+RULES = "1"  # of soundloom.evaluation.frontend; a change of levels, resampling, windows or faults needs another number
 FLUSH_ENTRIES, FLUSH_BYTES, FLUSH_SECONDS = 1024, 1 << 24, 30.0  # what is held before a shard is written
 OPEN_SHARDS = 16
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, CheckpointError)  # of damaged or removed shards
@@ -40,8 +41,8 @@ Counts = NDArray[np.int64]
 
 def embedding_key(content_hash: str, start: float, end: float | None, embedder_hash: str, recipe_hash: str) -> str:
     """Return the key of a sound's embedding, 64 digits. `recipe_hash` covers the fields that touch the embedding."""
-    parts = json.dumps([content_hash, float(start), None if end is None else float(end), embedder_hash, recipe_hash])
-    return hashlib.sha256(parts.encode()).hexdigest()
+    cut = float(start), None if end is None else float(end)
+    return hashlib.sha256(json.dumps([RULES, content_hash, *cut, embedder_hash, recipe_hash]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def test_sets_without_sounds_or_with_repeated_ids_are_rejected(tmp_path, noise):
         ({"path": "a.wav", "start": 2, "end": 1}, "line 1 of .* 2-1 s"),
         ({"path": "a.wav", "seed": -1}, "line 1 of .* has seed"),
         ({"sound": "a.wav"}, "no column path"),
+        ({"path": "a\0.wav"}, "line 1 of .* not a file name"),
         ({"path": ""}, "line 1 of .* has no path"),
     ],
 )

@@ -175,6 +175,8 @@ def _item(row: Row, folder: Path) -> SoundItem:
     file, start, end = row.need("path", "file_name"), row.number("start"), row.number("end")
     cut = "" if start is None and end is None else f"@{start or 0:g}-{'' if end is None else f'{end:g}'}"
     prompt = row.text("prompt")
+    if "\0" in file:
+        raise CorruptFileError(f"{row.where} has path '{shown(file)}', which is not a file name")
     try:
         return SoundItem(
             row.text("id") or f"{file}{cut}",

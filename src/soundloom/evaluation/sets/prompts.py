@@ -103,7 +103,9 @@ def _of_set(path: Path, seeds: int) -> PromptList:
     """Return the captions of a set as prompts, with the lengths of its cuts."""
     sounds = read_set(path)
     prompts = [
-        Prompt(item.id, item.caption, item.seconds or (item.end - item.start if item.end else None), item.seed)
+        Prompt(
+            item.id, item.caption, item.seconds or (round(item.end - item.start, 6) if item.end else None), item.seed
+        )
         for item in sounds.items
         if item.caption
     ]
