@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import soundloom.cli
-from soundloom.cli.commands import every_command, load_command
+from soundloom.cli.commands import every_command, load_command, resolve
 from soundloom.cli.commands.completion import flags_of
 from soundloom.cli.options.flags import parse
 from soundloom.cli.options.old_spellings import with_current_spellings
@@ -51,7 +51,7 @@ def declared_spellings():
 
 
 def parsed(arguments):
-    command, *rest = with_current_spellings(arguments)
+    command, rest = resolve(with_current_spellings(arguments))
     return parse(load_command(command).Options, rest, f"soundloom {command}")
 
 

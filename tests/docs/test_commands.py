@@ -27,7 +27,7 @@ import soundloom
 from soundloom.checkpoints.formats.safetensors import read_safetensors
 from soundloom.checkpoints.stable_audio.open import open_checkpoint
 from soundloom.cli import main as cli
-from soundloom.cli.commands import actions_of, every_command
+from soundloom.cli.commands import every_command, resolve
 from soundloom.config.musicgen.model import published_musicgen
 from soundloom.config.parse import parse
 from soundloom.lora.files.read import read_adapter
@@ -288,10 +288,9 @@ def flags_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
 
 @pytest.mark.parametrize("text", named_commands())
 def test_named_commands_and_flags_exist(text, capsys):
-    _, command, *arguments = shlex.split(text)
-    assert command in cli.COMMANDS
-    if arguments and arguments[0] in actions_of(command):
-        command, arguments = f"{command} {arguments[0]}", arguments[1:]
+    _, *arguments = shlex.split(text)
+    assert arguments[0] in cli.COMMANDS
+    command, arguments = resolve(arguments)
     assert flags_in(arguments) <= flags_of(command, capsys)
 
 

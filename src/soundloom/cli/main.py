@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import TextIO
 
-from soundloom.cli.commands import COMMANDS, actions_of, default_action, load_command
+from soundloom.cli.commands import COMMANDS, actions_of, load_command, resolve
 from soundloom.cli.options.old_spellings import with_current_spellings
 from soundloom.cli.terminal import streams
 from soundloom.cli.terminal.logs import warnings_to_stderr
@@ -80,17 +80,12 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise _no_command(arguments)
-    given = arguments[1:]
-    if actions := actions_of(name):
-        if given[:1] in (["-h"], ["--help"], ["help"]):
-            sys.stdout.write(usage(name))
-            return 0
-        if given[:1] and given[0] in actions:
-            name, given = f"{name} {given[0]}", given[1:]
-        elif given and (action := default_action(name)):
-            name = f"{name} {action}"
-        else:
-            given = given[:1]  # whose error names the actions
+    if actions_of(name) and arguments[1:2] in (["-h"], ["--help"], ["help"]):
+        sys.stdout.write(usage(name))
+        return 0
+    name, given = resolve(arguments)
+    if actions_of(name):
+        given = given[:1]  # whose error names the actions
     from soundloom.cli.options.flags import parse
 
     command = load_command(name)

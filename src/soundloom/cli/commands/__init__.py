@@ -1,5 +1,6 @@
-"""The commands of `soundloom`, one file each; `lora` is a folder of them, its actions."""
+"""The commands of `soundloom`, one file each; `lora` and `eval` are folders of their actions."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -43,6 +44,15 @@ def actions_of(command: str) -> dict[str, str]:
 def default_action(command: str) -> str:
     """Return the action that a command with actions runs if none is named; "" if it needs one."""
     return getattr(load_command(command), "DEFAULT_ACTION", "")
+
+
+def resolve(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the command or action that arguments name, such as `lora info`, and the other arguments."""
+    name, *rest = arguments
+    if rest and rest[0] in actions_of(name):
+        return f"{name} {rest[0]}", rest[1:]
+    action = default_action(name)
+    return (f"{name} {action}" if action and rest else name), rest
 
 
 def every_command() -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from soundloom.cli.commands import COMMANDS, every_command, load_command
+from soundloom.cli.commands import COMMANDS, default_action, every_command, load_command
 from soundloom.cli.commands import actions_of as grouped_actions
 from soundloom.cli.options.flags import flag
 from soundloom.config.catalogue import CATALOGUE
@@ -52,9 +52,13 @@ class Flag:
 
 
 def flags_of(command: str) -> list[Flag]:
-    """Return all flags of a command, or of an action such as `lora info`, including `--help`."""
+    """Return all flags of a command, or of an action such as `lora info`, including `--help`.
+
+    Those of a command with a default action are that action's.
+    """
     found = [Flag(("-h", "--help"), False, (), "show the help")]
-    for item in fields(load_command(command).Options):
+    action = "" if " " in command else default_action(command)
+    for item in fields(load_command(f"{command} {action}".strip()).Options):
         names, options = item.metadata["names"], item.metadata["options"]
         if names:
             found += _spelled(names, options)

@@ -10,7 +10,18 @@ from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.gates import GateOptions
 from soundloom.cli.options.model import DeviceOptions, DownloadOptions, EngineOptions
 from soundloom.cli.options.output import JsonOptions, QuietOptions
-from soundloom.cli.options.shared import precision_flag, require_length, seconds_flag, steps_flag
+from soundloom.cli.options.shared import (
+    cfg_flag,
+    limit_flag,
+    model_flag,
+    out_flag,
+    precision_flag,
+    prompt_file_flag,
+    require_length,
+    seconds_flag,
+    seeds_flag,
+    steps_flag,
+)
 from soundloom.errors import RequestError
 from soundloom.evaluation.recipes import DEFAULT_RECIPE, RECIPES, Recipe, find_recipe
 from soundloom.folders import expanded
@@ -29,18 +40,18 @@ class MeasuredOptions(EngineOptions, DeviceOptions, DownloadOptions):
     sounds: str | None = flag(
         nargs="?", metavar="SOUNDS", help="a folder, a CSV or JSONL table, or a set.json; or use --model"
     )
-    model: str | None = flag("--model", metavar="NAME", help="generate the sounds with this model")
-    prompts: str | None = flag("--prompts", metavar="FILE", help="text, CSV or JSONL file of prompts for --model")
-    seeds: int = flag("--seeds", default=1, type=int, metavar="K", help="clips per prompt (default: 1)")
+    model: str | None = model_flag(help="generate the sounds with this model")
+    prompts: str | None = prompt_file_flag(help="text, CSV or JSONL file of prompts for --model")
+    seeds: int = seeds_flag()
     seconds: float = seconds_flag(
         default=DEFAULT_SECONDS, help="length where the prompts state none (default: 5, or the model's longest)"
     )
     steps: int | None = steps_flag(help="sampling steps (default: the model's)")
-    cfg: float | None = flag("--cfg", type=float, metavar="SCALE", help="guidance scale (default: the model's)")
+    cfg: float | None = cfg_flag(help="guidance scale (default: the model's)")
     prefix: str = flag(
         "--prefix", default="", metavar="TEXT", help='text before each prompt, such as "TrackType: Music, "'
     )
-    limit: int | None = flag("--limit", type=int, metavar="N", help="use the first N prompts only")
+    limit: int | None = limit_flag(help="use the first N prompts only")
     precision: str = precision_flag(default="auto", help="precision of the transformer (default: auto)")
 
     def check_measured(self) -> None:
@@ -72,7 +83,7 @@ class RecipeOptions:
     embedder: str | None = flag(
         "--embedder", metavar="NAME", help="an embedder of `soundloom eval fetch --list` (default: the recipe's)"
     )
-    no_cache: bool = switch("--no-cache", help="embed all sounds anew")
+    no_cache: bool = switch("--no-cache", help="embed all sounds again")
 
     def chosen_recipe(self) -> Recipe:
         """Return the recipe with the embedder that was chosen. Raises RequestError."""
@@ -95,7 +106,7 @@ class RecipeOptions:
 class ReportOptions(GateOptions, JsonOptions, QuietOptions):
     """Report."""
 
-    out: str | None = flag("-o", "--out", metavar="FOLDER", help="write report.json, report.md and report.html there")
+    out: str | None = out_flag(metavar="FOLDER", help="write report.json, report.md and report.html there")
     embed: bool = switch("--embed", help="put short sounds into report.html instead of beside it")
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from soundloom.cli.options.flags import flag, integer, numbers, switch
-from soundloom.cli.options.shared import ema_flag, name_flag, rank_flag, seed_flag, steps_flag, type_flag
+from soundloom.cli.options.shared import ema_flag, held_out_flag, name_flag, rank_flag, seed_flag, steps_flag, type_flag
 from soundloom.errors import RequestError
 from soundloom.lora.adapter import TYPES, is_xs
 from soundloom.training.config import LoopConfig
@@ -130,9 +130,7 @@ class DataOptions(SetOptions):
     trigger_share: float = flag(
         "--trigger-share", default=1.0, type=float, metavar="P", help="share of the steps in which the trigger is used"
     )
-    held_out: str | None = flag(
-        "--held-out",
-        metavar="DATA",
+    held_out: str | None = held_out_flag(
         help="a folder of clips, or a number of clips to set apart; their loss shows overfitting",
     )
     target_latent_rms: float = flag(

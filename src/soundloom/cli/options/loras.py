@@ -13,7 +13,7 @@ from soundloom.cli.options.adapters import split_strength
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import ServerOptions
 from soundloom.cli.options.settings import ALIASES, SEPARATOR
-from soundloom.cli.options.shared import combine_flag, lora_flag
+from soundloom.cli.options.shared import combine_flag, lora_flag, strength_flag
 from soundloom.config.stable_audio.adapters import AdapterStack, AdapterUse, mix
 from soundloom.config.stable_audio.model import ModelConfig
 from soundloom.config.stable_audio.request import MAX_STEPS, GenerationRequest
@@ -38,12 +38,10 @@ class LoraOptions:
         help="apply an adapter: a file, a name in the folder of adapters, or a Hub repository; repeatable. Settings "
         "may follow: steps=2-8, sigma=0.2..0.9, mode=full, only=ff, off=cross_attn, layers=ff:0.5, curve=0:0,1:1",
     )
-    lora_strength: Sequence[float] = flag(
-        "--lora-strength",
+    lora_strength: Sequence[float] = strength_flag(
         default=(),
         action="append",
         type=float,
-        metavar="S",
         help="strength of the adapters without one: for all, or once per adapter",
     )
     lora_combine: Literal["chain", "sum"] | None = combine_flag(

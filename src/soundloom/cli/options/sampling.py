@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from soundloom.cli.options.flags import Extend, flag, numbers, span, switch
-from soundloom.cli.options.shared import compat_flag, seed_flag, steps_flag
+from soundloom.cli.options.shared import cfg_flag, compat_flag, sampler_flag, seed_flag, steps_flag
 from soundloom.config.stable_audio.mix import Mix, parse_mix
 from soundloom.config.stable_audio.model import (
     BASE_SAMPLING,
@@ -43,12 +43,7 @@ class SeedOptions:
 class CfgOptions:
     """Guidance."""
 
-    cfg: float | None = flag(
-        "--cfg",
-        "--cfg-scale",
-        "--guidance",
-        type=float,
-        metavar="SCALE",
+    cfg: float | None = cfg_flag(
         help="classifier-free guidance scale; 1 disables it "
         f"(default: {DISTILLED_SAMPLING.guidance:g}; base models {BASE_SAMPLING.guidance:g}, MusicGen 3)",
     )
@@ -108,9 +103,7 @@ class SamplingOptions(SeedOptions, CfgOptions, GuidanceOptions, BlendOptions):
     steps: int | None = steps_flag(
         help=f"sampling steps (default: {DISTILLED_SAMPLING.steps}; base models {BASE_SAMPLING.steps})"
     )
-    sampler: str | None = flag(
-        "--sampler",
-        metavar="NAME",
+    sampler: str | None = sampler_flag(
         help=f"{', '.join(SAMPLER_NAMES)} (default: {DISTILLED_SAMPLING.sampler}; base models {BASE_SAMPLING.sampler})",
     )
     shift: Literal["logsnr", "flux", "full", "none"] | None = flag(

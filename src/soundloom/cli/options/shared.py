@@ -54,6 +54,15 @@ work_flag = partial(flag, "--work", metavar="FOLDER")
 measure_flag = partial(flag, "--measure")
 name_flag = partial(flag, "--name")
 prompts_flag = partial(flag, "--prompts", type=int, metavar="N")
+prompt_file_flag = partial(prompts_flag, type=None, metavar="FILE")
+seeds_flag = partial(flag, "--seeds", default=1, type=int, metavar="K", help="clips per prompt (default: 1)")
+cfg_flag = partial(flag, "--cfg", "--cfg-scale", "--guidance", type=float, metavar="SCALE")
+sampler_flag = partial(flag, "--sampler", metavar="NAME")
+strength_flag = partial(flag, "--lora-strength", metavar="S")
+limit_flag = partial(flag, "--limit", type=int, metavar="N")
+held_out_flag = partial(flag, "--held-out", metavar="DATA")
+sounds_flag = partial(flag, "--sounds", metavar="SET")
+reference_flag = partial(flag, "--reference", metavar="SET", help="a set of sounds, or the name of a saved reference")
 
 
 def require_length(seconds: float) -> None:

@@ -121,8 +121,8 @@ def permutation_test(
 ) -> PermutationTest:
     """Test whether KAD differs from 0 by exchanging labels; the bandwidth stays.
 
-    `permutations` (p, n + m) order the rows of both sets, reference first; 1,000 are drawn by default. The observed
-    value counts as one of them.
+    `permutations` (p, n + m) order the rows of both sets, reference first; 1,000 are drawn by default. The value
+    itself counts as one of them.
     """
     x, y = subsample(reference), subsample(generated)
     pooled = np.concatenate([x, y])

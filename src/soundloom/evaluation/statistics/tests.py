@@ -31,16 +31,16 @@ class Test:
 def sign_flip(differences: ArrayLike, signs: NDArray | None = None, seed: int = 0) -> Test:
     """Test whether the mean of paired differences (n,) is 0, by flips of their signs (flips, n).
 
-    Draws 10,000 flips by default. The observed mean counts as one of them.
+    Draws 10,000 flips by default. The mean itself counts as one of them.
     """
     values = np.asarray(differences, np.float64)
-    observed = abs(values.mean())
+    found = abs(values.mean())
     rng = np.random.Generator(np.random.Philox(key=seed))
     flips, extreme = (FLIPS if signs is None else len(signs)), 0
     for start in range(0, flips, BLOCK):
         count = min(BLOCK, flips - start)
         drawn = rng.choice((-1.0, 1.0), (count, len(values))) if signs is None else signs[start : start + count]
-        extreme += int((np.abs((drawn * values).mean(axis=1)) >= observed - SLACK).sum())
+        extreme += int((np.abs((drawn * values).mean(axis=1)) >= found - SLACK).sum())
     return Test(float(values.mean()), (1 + extreme) / (1 + flips))
 
 

@@ -12,9 +12,8 @@ from soundloom.checkpoints.musicgen.fetch import is_music
 from soundloom.cli.loading import open_with
 from soundloom.cli.measuring import finish_report
 from soundloom.cli.options.evaluation import RecipeOptions, ReportOptions
-from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import ModelOptions
-from soundloom.cli.options.shared import seconds_flag
+from soundloom.cli.options.shared import limit_flag, seconds_flag, sounds_flag
 from soundloom.cli.terminal.counting import counter
 from soundloom.cli.terminal.logs import at_level
 from soundloom.errors import RequestError
@@ -35,8 +34,8 @@ class Options(ModelOptions, RecipeOptions, ReportOptions):
     against the originals are the floor that no model with this codec can be below.
     """
 
-    sounds: str | None = flag("--sounds", metavar="SET", help="a folder, a CSV or JSONL table, or a set.json")
-    limit: int | None = flag("--limit", type=int, metavar="N", help="use the first N sounds only")
+    sounds: str | None = sounds_flag(help="a folder, a CSV or JSONL table, or a set.json")
+    limit: int | None = limit_flag(help="use the first N sounds only")
     seconds: float = seconds_flag(default=30.0, help="use at most the first S seconds of each (default: 30)")
 
 

@@ -12,7 +12,7 @@ from soundloom.cli.measuring import CLIPS, finish_report
 from soundloom.cli.options.evaluation import ReportOptions
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.model import ModelOptions
-from soundloom.cli.options.shared import precision_flag, prompts_flag, seconds_flag, steps_flag
+from soundloom.cli.options.shared import precision_flag, prompts_flag, seconds_flag, seeds_flag, steps_flag
 from soundloom.cli.terminal.counting import counter
 from soundloom.cli.terminal.logs import at_level
 from soundloom.config.stable_audio.model import ModelConfig
@@ -36,7 +36,7 @@ class Options(ModelOptions, ReportOptions):
 
     controls: str | None = flag("--controls", metavar="NAMES", help="comma-separated, such as tempo,key (default: all)")
     prompts: int | None = prompts_flag(help="at most N prompts of each control (default: all)")
-    seeds: int = flag("--seeds", default=1, type=int, metavar="K", help="clips per prompt (default: 1)")
+    seeds: int = seeds_flag()
     seconds: float = seconds_flag(default=10.0, help="length of clips, up to the model's longest (default: 10)")
     steps: int | None = steps_flag(help="sampling steps (default: the model's)")
     precision: str = precision_flag(default="auto", help="precision of the transformer (default: auto)")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from soundloom.cli.options.flags import flag, switch
-from soundloom.cli.options.output import JsonOptions
+from soundloom.cli.options.output import JsonOptions, QuietOptions
+from soundloom.cli.options.shared import seconds_flag
 from soundloom.cli.terminal.counting import counter
 from soundloom.cli.terminal.results import print_results
 from soundloom.errors import RequestError, printable, shown
@@ -15,7 +16,7 @@ SHOWN = 5  # sounds that are left out
 
 
 @dataclass(frozen=True)
-class Options(JsonOptions):
+class Options(JsonOptions, QuietOptions):
     """Write set.json and prompts.jsonl for a data set that you have fetched. Nothing is downloaded or copied.
 
     soundloom eval prepare songdescriber SOURCE OUT
@@ -34,9 +35,8 @@ class Options(JsonOptions):
     without_singing: bool = switch("--no-singing", help="leave out captions with words of singing and speech")
     ids: str | None = flag("--ids", metavar="FILE", help="use only captions with these ids, one a line")
     release: str | None = flag("--release", metavar="VERSION", help="version of AudioCaps, if its table does not tell")
-    count: int = flag("--count", default=2000, type=int, metavar="N", help="bbc: number of sounds")
-    seconds: float | None = flag("--seconds", type=float, metavar="S", help="use the first S seconds; bbc: the loudest")
-    quiet: bool = switch("--quiet", "-q", help="show no progress")
+    count: int = flag("--size", default=2000, type=int, metavar="N", help="bbc: number of sounds")
+    seconds: float | None = seconds_flag(help="use the first S seconds; bbc: the loudest")
 
 
 def run(options: Options) -> None:
@@ -48,7 +48,7 @@ def run(options: Options) -> None:
             f"soundloom eval prepare does not know {shown(options.dataset)}", f"known: {', '.join(LAYOUTS)}"
         )
     if options.count < 1 or not (options.seconds is None or 0 < options.seconds < float("inf")):
-        raise RequestError("--count must be 1 or more, and --seconds positive")
+        raise RequestError("--size must be 1 or more, and --seconds positive")
     choice = Choice(
         options.subset or "",
         options.without_singing,

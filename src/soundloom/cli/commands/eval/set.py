@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from soundloom.cli.measuring import finish_report, measured_sounds
 from soundloom.cli.options.evaluation import MeasuredOptions, RecipeOptions, ReportOptions
 from soundloom.cli.options.flags import flag, switch
+from soundloom.cli.options.shared import reference_flag
 from soundloom.cli.terminal.counting import counter
 from soundloom.cli.terminal.streams import escaped
 from soundloom.errors import RequestError
@@ -29,7 +30,7 @@ class Options(MeasuredOptions, RecipeOptions, ReportOptions):
     captions of the reference.
     """
 
-    reference: str | None = flag("--reference", metavar="SET", help="a set of sounds, or the name of a saved reference")
+    reference: str | None = reference_flag()
     save_reference: str | None = flag(
         "--save-reference", metavar="NAME", help="save the reference, or SOUNDS if there is none, for later runs"
     )

@@ -15,7 +15,21 @@ from soundloom.cli.measuring import finish_report, subject_facts
 from soundloom.cli.options.evaluation import RecipeOptions, ReportOptions
 from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.model import DeviceOptions, DownloadOptions, EngineOptions
-from soundloom.cli.options.shared import PRECISIONS, lora_flag, require_length, seconds_flag, steps_flag
+from soundloom.cli.options.shared import (
+    PRECISIONS,
+    cfg_flag,
+    held_out_flag,
+    lora_flag,
+    precision_flag,
+    prompt_file_flag,
+    reference_flag,
+    require_length,
+    sampler_flag,
+    seconds_flag,
+    seeds_flag,
+    steps_flag,
+    strength_flag,
+)
 from soundloom.cli.terminal.counting import counter
 from soundloom.cli.terminal.logs import at_level
 from soundloom.config.stable_audio.request import sampler_name
@@ -54,21 +68,19 @@ class Options(EngineOptions, DeviceOptions, DownloadOptions, RecipeOptions, Repo
 
     model: str = flag(metavar="MODEL", help="a name, such as mini, or a folder")
     steps: Sequence[int] = steps_flag(default=(), action=Extend, type=numbers(int), help="such as 2,4,8")
-    cfg: Sequence[float] = flag("--cfg", default=(), action=Extend, type=numbers(float), metavar="SCALE", help="1,3,7")
-    sampler: Sequence[str] = flag(
-        "--sampler", default=(), action=Extend, type=_names(), metavar="NAME", help="such as pingpong,euler"
-    )
-    precision: Sequence[str] = flag(
-        "--precision", default=(), action=Extend, type=_names(PRECISIONS), metavar="NAME", help="such as fp32,int8"
+    cfg: Sequence[float] = cfg_flag(default=(), action=Extend, type=numbers(float), help="such as 1,3,7")
+    sampler: Sequence[str] = sampler_flag(default=(), action=Extend, type=_names(), help="such as pingpong,euler")
+    precision: Sequence[str] = precision_flag(
+        default=(), action=Extend, type=_names(PRECISIONS), choices=None, metavar="NAME", help="such as fp32,int8"
     )
     lora: Sequence[str] | None = lora_flag(help="an adapter: a file or a name; repeatable")
-    lora_strength: Sequence[float] = flag(
-        "--lora-strength", default=(), action=Extend, type=numbers(float), metavar="S", help="such as 0,0.5,1"
+    lora_strength: Sequence[float] = strength_flag(
+        default=(), action=Extend, type=numbers(float), help="such as 0,0.5,1"
     )
-    prompts: str | None = flag("--prompts", metavar="FILE", help="text, CSV or JSONL file of prompts")
-    reference: str | None = flag("--reference", metavar="SET", help="a set of sounds, or the name of a saved reference")
-    held_out: int = flag("--held-out", default=40, type=int, metavar="N", help="synthetic prompts (default: 40)")
-    seeds: int = flag("--seeds", default=1, type=int, metavar="K", help="clips per prompt (default: 1)")
+    prompts: str | None = prompt_file_flag(help="text, CSV or JSONL file of prompts")
+    reference: str | None = reference_flag()
+    held_out: int = held_out_flag(default=40, type=int, metavar="N", help="synthetic prompts (default: 40)")
+    seeds: int = seeds_flag()
     seconds: float = seconds_flag(default=4.0, help="length where the prompts state none (default: 4)")
 
     def grid(self) -> Grid:

@@ -13,7 +13,15 @@ from soundloom.atomic import write_json
 from soundloom.cli.options.flags import flag
 from soundloom.cli.options.model import DeviceOptions, EngineOptions
 from soundloom.cli.options.output import SaveOptions
-from soundloom.cli.options.shared import precision_flag, prompts_flag, seconds_flag, steps_flag, work_flag
+from soundloom.cli.options.shared import (
+    precision_flag,
+    prompts_flag,
+    seconds_flag,
+    seeds_flag,
+    sounds_flag,
+    steps_flag,
+    work_flag,
+)
 from soundloom.cli.terminal.logs import at_level
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.streams import escaped
@@ -39,9 +47,9 @@ class Options(EngineOptions, DeviceOptions, SaveOptions):
 
     model: str = flag(metavar="MODEL", help="a name, such as mini, or a folder")
     families: str | None = flag("--families", metavar="NAMES", help="comma-separated families of sounds, or all")
-    sounds: str | None = flag("--sounds", metavar="FILE", help="TOML file of the dataset that the model was trained on")
+    sounds: str | None = sounds_flag(metavar="FILE", help="TOML file of the dataset that the model was trained on")
     prompts: int = prompts_flag(default=260, help="number of held-out prompts; 40 take about a minute")
-    seeds: int = flag("--seeds", default=2, type=int, metavar="K", help="clips per prompt")
+    seeds: int = seeds_flag(default=2, help="clips per prompt")
     steps: int | None = steps_flag(help="sampling steps (default: the model's)")
     seconds: float = seconds_flag(default=4.0, help="length of each clip")
     work: str | None = work_flag(help="run directory of the training: also report the losses of the autoencoder")
