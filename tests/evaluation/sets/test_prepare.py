@@ -196,4 +196,4 @@ def test_the_command_lists_what_is_left_out(source, noise, capsys):
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["left_out"] == {"300": "missing"}
     assert main(["eval", "prepare", "slakh", str(source), str(out)]) == 2
-    assert main([*command, "--count", "0"]) == 2
+    assert main([*command, "--size", "0"]) == 2

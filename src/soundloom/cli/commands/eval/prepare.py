@@ -35,7 +35,7 @@ class Options(JsonOptions, QuietOptions):
     without_singing: bool = switch("--no-singing", help="leave out captions with words of singing and speech")
     ids: str | None = flag("--ids", metavar="FILE", help="use only captions with these ids, one a line")
     release: str | None = flag("--release", metavar="VERSION", help="version of AudioCaps, if its table does not tell")
-    count: int = flag("--size", default=2000, type=int, metavar="N", help="bbc: number of sounds")
+    size: int = flag("--size", default=2000, type=int, metavar="N", help="bbc: number of sounds")
     seconds: float | None = seconds_flag(help="use the first S seconds; bbc: the loudest")
 
 
@@ -47,14 +47,14 @@ def run(options: Options) -> None:
         raise RequestError(
             f"soundloom eval prepare does not know {shown(options.dataset)}", f"known: {', '.join(LAYOUTS)}"
         )
-    if options.count < 1 or not (options.seconds is None or 0 < options.seconds < float("inf")):
+    if options.size < 1 or not (options.seconds is None or 0 < options.seconds < float("inf")):
         raise RequestError("--size must be 1 or more, and --seconds positive")
     choice = Choice(
         options.subset or "",
         options.without_singing,
         _ids(options.ids) if options.ids else None,
         options.release or "",
-        options.count,
+        options.size,
         options.seconds,
     )
     log = counter("looked for sounds", options.quiet)
