@@ -53,7 +53,8 @@ def test_noise_has_its_ratio(loop):
 def test_a_low_pass_loses_treble(loop):
     assert codec_figures(lowpass(loop, 9000), loop, RATE)["treble"] < -20
     assert codec_figures(lowpass(loop, 15_000), loop, RATE)["treble"] > -6
-    assert math.isnan(codec_figures(loop, lowpass(loop, 8000), RATE)["treble"])
+    assert codec_figures(loop, lowpass(loop, 8000), RATE)["treble"] > 20  # and where there was none, it is added
+    assert math.isnan(codec_figures(loop, loop, 16000)["treble"])
 
 
 def test_smeared_onsets_are_weaker(loop):
@@ -75,7 +76,8 @@ def test_a_lost_side_is_found(loop):
     mono = loop.mean(axis=0, keepdims=True).repeat(2, axis=0)
     found = codec_figures(mono, loop, RATE)
     assert found["side_snr"] == pytest.approx(0, abs=0.01) and found["side_log_mel"] > 10
-    assert found["mid_log_mel"] < 1e-3
+    assert found["mid_log_mel"] < 1e-3 and found["side_energy"] < -20
+    assert codec_figures(loop, mono, RATE)["side_energy"] > 20  # a side that mono did not have
 
 
 def test_a_cut_is_counted_in_samples(loop):
@@ -89,6 +91,8 @@ def test_lines_at_the_latent_rate(loop):
     excess, (low, high) = latent_lines([decoded] * 3, [real] * 3)
     assert excess > 3 and low == pytest.approx(excess) == high
     assert latent_lines([real, decoded], [real, decoded])[0] == 0
+    faint = np.full(8, 1e-9)
+    assert latent_lines([faint], [0 * faint])[0] < 0.01  # modulation by 0.003 % is no line
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(8000, 0.3), (44100, 0.06), (48000, 1.0)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.labeled_clips import soundfont_clips
 from benchmarks.midi import MISSING, has_soundfont
+from benchmarks.music_set import write_music
 from soundloom.audio.clip import Clip
 from soundloom.evaluation.codec.report import CodecConfig, evaluate_codec
 from soundloom.evaluation.embedders.load import load_embedder
@@ -22,10 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not has_soundfont(), reason=M
 def music(tmp_path_factory):
     """Pieces at one level; the last one is silent."""
     folder = tmp_path_factory.mktemp("music")
-    for index, piece in enumerate(soundfont_clips(range(12))):
-        audio = piece.audio * (0.5 / np.abs(piece.audio).max())
-        Clip(audio.astype(np.float32), piece.rate).save(folder / f"{index:02d} Stück.wav")
-        (folder / f"{index:02d} Stück.txt").write_text(piece.what)
+    write_music(folder, 12)
     Clip(np.zeros((2, 44100), np.float32), 44100).save(folder / "silent.wav")
     return read_set(folder)
 

@@ -17,9 +17,9 @@ from soundloom.evaluation.signals import si_sdr, snr
 from soundloom.evaluation.statistics.intervals import Interval, percentiles, resample_indices
 
 TREBLE = 10_000.0  # Hz
-MIN_TREBLE = 1e-9  # mean power, -90 dBFS; less is no treble to keep
+MIN_POWER = 1e-9  # mean power, -90 dBFS; quieter treble and sides count as this
 NEAR_ONSET = 3  # frames of 11.6 ms on each side in which a smeared onset is looked for
-LINE_FLOOR = 1e-12  # of envelope powers, relative to the mean
+LINE_FLOOR = 1e-6  # of envelope powers, relative to the squared mean: modulation by 0.1 % is inaudible
 
 Audio = NDArray[np.floating]
 
@@ -62,6 +62,7 @@ def _mid_and_side(decoded: Audio, real: Audio, rate: int) -> dict[str, float]:
         found[f"{name}_log_mel"] = log_mel_difference(a, b, rate)
         found[f"{name}_si_sdr"] = joint_si_sdr(a, b)
         found[f"{name}_snr"] = _finite(snr(a, b))
+        found[f"{name}_energy"] = _change(float((a**2).mean()), float((b**2).mean()))
     return found
 
 
@@ -72,9 +73,10 @@ def loudness_shift(decoded: Audio, real: Audio, rate: int) -> float:
 
 
 def treble_change(decoded: Audio, real: Audio, rate: int) -> float:
-    """Return the change of the energy above 10 kHz in dB; NaN where the original has next to none."""
-    before, after = _treble(real, rate), _treble(decoded, rate)
-    return 10 * math.log10(max(after, MIN_TREBLE) / before) if before > MIN_TREBLE else math.nan
+    """Return the change of the energy above 10 kHz in dB; NaN for rates that have none."""
+    if rate / 2 <= TREBLE:
+        return math.nan
+    return _change(_treble(decoded, rate), _treble(real, rate))
 
 
 def _treble(audio: Audio, rate: int) -> float:
@@ -83,6 +85,10 @@ def _treble(audio: Audio, rate: int) -> float:
     power = np.abs(np.fft.rfft(audio, axis=1)) ** 2
     above = np.fft.rfftfreq(samples, 1 / rate) > TREBLE
     return float(2 * power[:, above].sum() / (len(audio) * samples**2))
+
+
+def _change(after: float, before: float) -> float:
+    return 10 * math.log10(max(after, MIN_POWER) / max(before, MIN_POWER))
 
 
 def onset_ratio(decoded: Audio, real: Audio, rate: int) -> float:

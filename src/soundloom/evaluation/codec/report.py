@@ -40,9 +40,11 @@ FIGURES: dict[str, tuple[str, Literal["higher", "lower", ""]]] = {
     "mid_log_mel": ("dB", "lower"),
     "mid_si_sdr": ("dB", "higher"),
     "mid_snr": ("dB", "higher"),
+    "mid_energy": ("dB", ""),
     "side_log_mel": ("dB", "lower"),
     "side_si_sdr": ("dB", "higher"),
     "side_snr": ("dB", "higher"),
+    "side_energy": ("dB", ""),
     "treble": ("dB", ""),
     "transients": ("", ""),
     "loudness_shift": ("LU", ""),
@@ -118,11 +120,9 @@ def _measure(
 ) -> ClipRecord:
     """Measure one sound, and add it to what is embedded."""
     try:
-        audio, rate = item.read()
+        audio, rate = _beginning(item, config.seconds).read()
     except AudioError as error:
         return ClipRecord(item.id, item.caption, failures=(str(error.args[0]),))
-    if config.seconds:
-        audio = audio[:, : max(1, round(config.seconds * rate))]
     if wrong := UNUSABLE.intersection(faults(audio, rate)):
         return ClipRecord(item.id, item.caption, failures=tuple(sorted(wrong)))
     trip = codec.run(Clip(audio[:2], rate))
@@ -142,6 +142,13 @@ def _measure(
         to_embed.append(SoundItem(item.id, path))
     named = {f"{PREFIX}{name}": value for name, value in figures.items() if np.isfinite(value)}
     return ClipRecord(item.id, item.caption, figures=named, failures=tuple(faults(decoded, codec.rate)))
+
+
+def _beginning(item: SoundItem, seconds: float | None) -> SoundItem:
+    """Return the first seconds of a sound, so that a long file is not read as a whole."""
+    if seconds is None:
+        return item
+    return replace(item, end=min(item.start + seconds, np.inf if item.end is None else item.end))
 
 
 def _name(kind: str, number: int) -> str:
