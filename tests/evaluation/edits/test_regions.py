@@ -36,18 +36,22 @@ def test_the_context_ends_at_the_clip():
     assert context_spans(1000, 100, (600, 1000)) == [(100, 600)]
 
 
+def score(generated, real, foreign, context):
+    return context_score([np.stack(four)[None] for four in zip(generated, real, foreign, context, strict=True)])
+
+
 def test_context_scores_real_regions_1_and_foreign_ones_0():
     rng = np.random.default_rng(0)
     context = rng.normal(size=(40, 16))
     real, foreign = context + 0.3 * rng.normal(size=(40, 16)), rng.normal(size=(40, 16))
-    assert context_score(real, real, foreign, context).score == 1
-    assert context_score(foreign, real, foreign, context).score == 0
-    between = context_score(context + rng.normal(size=(40, 16)), real, foreign, context)
+    assert score(real, real, foreign, context).score == 1
+    assert score(foreign, real, foreign, context).score == 0
+    between = score(context + rng.normal(size=(40, 16)), real, foreign, context)
     assert 0.4 < between.interval[0] < between.score < between.interval[1] < 0.9
 
 
 def test_without_a_scale_there_is_no_context_score():
     same = np.random.default_rng(0).normal(size=(5, 8))
-    found = context_score(same, same, same, same)
+    found = score(same, same, same, same)
     assert np.isnan(found.score)
     assert found.interval is None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.evaluation.edits.kept import Span
-from soundloom.evaluation.statistics.intervals import Interval
+from soundloom.evaluation.statistics.intervals import Interval, percentiles, resample_indices
 
 CONTEXT = 5.0  # seconds before and after a region
-RESAMPLES = 2000
 
 Floats = NDArray[np.floating]
 
@@ -52,8 +52,8 @@ def context_spans(samples: int, rate: int, region: Span, seconds: float = CONTEX
 class ContextScore:
     """How well regions fit their surroundings: 0 as the same places of other clips, 1 as the real ones.
 
-    `score` compares means over clips, and is not limited to 0 … 1. It is NaN where real regions fit no better than
-    foreign ones, so that there is no scale. The cosines (clips,) are of a region and its surroundings.
+    `score` compares means over sources, and is not limited to 0 … 1. It is NaN where real regions fit no better than
+    foreign ones, so that there is no scale. The cosines (sources,) are of regions and their surroundings.
     """
 
     score: float
@@ -63,17 +63,17 @@ class ContextScore:
     foreign: tuple[float, ...]
 
 
-def context_score(generated: Floats, real: Floats, foreign: Floats, context: Floats, seed: int = 0) -> ContextScore:
-    """Score the embeddings (clips, d) of regions, by their cosine with those of their surroundings."""
-    cosines = np.stack([_cosine(vectors, context) for vectors in (generated, real, foreign)])
-    rng = np.random.Generator(np.random.Philox(key=seed))
-    count = cosines.shape[1]
-    draws = cosines[:, rng.integers(0, count, (RESAMPLES, count))].mean(axis=2)
+def context_score(regions: Sequence[Floats], seed: int = 0) -> ContextScore:
+    """Score the regions of each source by their cosine with their surroundings.
+
+    For each source, vectors (regions, 4, d): of the generated region, the real one, a foreign one, the surroundings.
+    """
+    cosines = np.stack([_cosine(rows[:, :3], rows[:, 3:]).mean(axis=0) for rows in regions], axis=1)
+    draws = cosines[:, resample_indices(cosines.shape[1], seed=seed)].mean(axis=2)
     scores = _position(draws)
-    is_scale = np.isfinite(scores).mean() > 0.975  # else the interval has no bounds
-    interval = tuple(np.nanpercentile(scores, (2.5, 97.5)).tolist()) if is_scale else None
+    is_scale = np.isfinite(scores).all()  # else the interval has no bounds
     rows = (tuple(row.tolist()) for row in cosines)
-    return ContextScore(float(_position(cosines.mean(axis=1))), interval, *rows)
+    return ContextScore(float(_position(cosines.mean(axis=1))), percentiles(scores) if is_scale else None, *rows)
 
 
 def _position(cosines: Floats) -> Floats:
@@ -84,5 +84,5 @@ def _position(cosines: Floats) -> Floats:
 
 
 def _cosine(a: Floats, b: Floats) -> Floats:
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.asarray((a * b).sum(axis=1) / np.maximum(norms, 1e-12))
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return np.asarray((a * b).sum(axis=-1) / np.maximum(norms, 1e-12))

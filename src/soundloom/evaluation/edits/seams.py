@@ -21,6 +21,7 @@ WINDOW, HOP = 1024, 256
 REACH = WINDOW + HOP  # of the flux at a place, on each side
 AROUND = 1.0  # seconds on each side
 MIN_PLACES = 4  # of flux to compare with
+LEAST_DEVIATION = 0.5  # of flux: 0.3 dB in each band, so that no change of a steady tone counts as large
 LOUDNESS_SECONDS = 3.0  # on each side
 MIN_SIDE = 0.1  # seconds of sound on each side whose loudness is compared
 FAINTEST = -70.0  # LUFS
@@ -86,7 +87,7 @@ def flux_score(audio: np.ndarray, edge: int, rate: int, source: np.ndarray | Non
     others = _fluxes(audio if source is None else source, np.unique([edge - far, edge + far]), rate)
     if not at_edge.size or others.size < MIN_PLACES:
         return float("nan")
-    return float((at_edge[0] - others.mean()) / max(float(others.std()), 1e-9))
+    return float((at_edge[0] - others.mean()) / max(float(others.std()), LEAST_DEVIATION))
 
 
 def _fluxes(audio: np.ndarray, places: NDArray[np.integer], rate: int) -> NDArray[np.float64]:
