@@ -69,6 +69,7 @@ def test_the_most_onsets_are_matched():
         assert onset_f_measure(a, b) == pytest.approx(2 * most(list(a), list(b)) / (len(a) + len(b)))
 
 
+@pytest.mark.slow
 def test_mir_eval_agrees():
     onset = pytest.importorskip("mir_eval.onset")
     rng = np.random.default_rng(1)

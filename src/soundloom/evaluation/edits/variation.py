@@ -129,7 +129,11 @@ def loudness_course(audio: Floats, rate: int) -> Floats:
 
 def loudness_correlation(source: Floats, edited: Floats, rate: int) -> float:
     """Return Pearson's correlation of the loudness courses; NaN where one of them is constant."""
-    x, y = (loudness_course(clip, rate) for clip in (source, edited))
+    return course_correlation(loudness_course(source, rate), loudness_course(edited, rate))
+
+
+def course_correlation(x: Floats, y: Floats) -> float:
+    """Return the correlation of two loudness courses; see `loudness_correlation`."""
     count = min(len(x), len(y))
     x, y = x[:count], y[:count]
     if count < 2 or np.ptp(x) < 1e-9 or np.ptp(y) < 1e-9:
