@@ -10,6 +10,7 @@ from soundloom.errors import RequestError
 ACTIONS = {
     "set": "Measure how far sounds, or a model's clips, are from a reference: FAD, KAD, coverage",
     "align": "Measure how well sounds match their captions: the CLAP score",
+    "edits": "Measure what edits keep, their seams, variations, and edits by instruction",
     "prepare": "Make a set and a list of prompts from a data set that you have fetched",
     "control": "Count how often a model keeps to tempo, key, pitch, duration, loudness, side and loop",
     "codec": "Compare sounds with what the codec of a model makes of them",
