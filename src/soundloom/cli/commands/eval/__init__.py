@@ -18,6 +18,7 @@ ACTIONS = {
     "compare": "Compare reports in pairs of clips: better, same, worse or undecided",
     "fetch": "Fetch the weights of an embedder, or list embedders",
     "sweep": "Measure a model at several settings: quality against seconds per clip",
+    "survey": "Make a blind listening test from reports, and evaluate its answers",
     "synthetic": "Evaluate a model on synthetic sounds, whose labels are exact (the default action)",
 }
 DEFAULT_ACTION = "synthetic"

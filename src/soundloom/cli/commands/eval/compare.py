@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soundloom.cli.options.flags import flag
@@ -63,9 +64,24 @@ def run(options: Options) -> int:
     if options.out:
         from soundloom.evaluation.reports.write import write_report
 
-        write_report(report, expanded(options.out))
+        folder = expanded(options.out)
+        section, script = _blind_test(sources, folder)
+        write_report(report, folder, extra=section, script=script)
     _print(report, options.json)
     return print_gates(report)
+
+
+def _blind_test(sources: Sequence[Source], folder: Path) -> tuple[str, str]:
+    """Return the part of the page with a blind test and its script, where reports have sounds in common."""
+    from soundloom.evaluation.reports.blind import trials_script, trials_section
+    from soundloom.evaluation.reports.record import subject_name
+    from soundloom.evaluation.reports.trials import make_trials
+
+    names = [subject_name(source.report) for source in sources]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({source.folder.name})" for name, source in zip(names, sources, strict=True)]
+    section = trials_section(make_trials(sources, folder), names)
+    return section, trials_script() if section else ""
 
 
 def _outcomes(gates: GateFile, sources: Sequence[Source]) -> tuple[Gate, ...]:
