@@ -15,6 +15,14 @@ SOURCES = [source(number, seconds=1.5) for number in range(3)]
 LEVELS = (0.2, 0.5, 0.8)
 
 
+class LeakingModel(MixingModel):
+    """Hears the source at level 1."""
+
+    def _clip(self, request):
+        clip = super()._clip(request)
+        return clip if request.source is None or request.noise < 1 else request.source
+
+
 class SilentModel(MixingModel):
     """Makes nothing at one noise level."""
 
@@ -25,11 +33,11 @@ class SilentModel(MixingModel):
         return clip
 
 
-def measure(model):
+def measure(model, sources=SOURCES, levels=LEVELS):
     embed = SpanEmbedder(load_embedder("log-mel"), find_recipe("soundloom", "log-mel"))
-    trips = [each.audio for each in SOURCES]
+    trips = [each.audio for each in sources]
     names = Names("log-mel", "soundloom", "r" * 64, "e" * 64)
-    return measure_variations(model, SOURCES, trips, embed, names, (1,), LEVELS)
+    return measure_variations(model, sources, trips, embed, names, (1,), levels)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +61,12 @@ def test_the_ends_of_the_levels_are_the_round_trip_and_the_prompt(mixed):
     values = {metric.name: metric.value for metric in mixed.metrics}
     assert values["variation/lowest_level_log_mel"] < 1
     assert values["variation/level_1_difference"] == pytest.approx(0, abs=1e-6)
-    assert any("p = 1 " in note for note in mixed.notes)
+    assert any("level 1 against the prompt alone: equivalent" in note for note in mixed.notes)
+
+
+def test_a_source_that_is_heard_at_level_1_is_found():
+    found = measure(LeakingModel(), sources=[source(number, seconds=1.2) for number in range(6)], levels=(0.5,))
+    assert any("level 1 against the prompt alone: different" in note for note in found.notes)
 
 
 def test_curves_run_from_the_codec_to_the_prompt(mixed):

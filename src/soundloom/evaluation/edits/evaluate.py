@@ -98,6 +98,7 @@ def evaluate_edits(
         if part in config.parts:
             measure()
     if config.precisions and load:
+        model.engine.free(*model.components)
         _precisions(found, sources.sounds, config, load, log)
     seconds = time.perf_counter() - start
     made = sum(record.seed is not None for record in found.clips)

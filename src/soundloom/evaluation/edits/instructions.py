@@ -149,7 +149,9 @@ def run_instructions(
 
 
 def _recorder(model: MusicModel, clips: int) -> TokenRecorder:
-    return TokenRecorder(model.engine, model.config, model.tokenizer, ProgressReporter(model.engine, clips=clips))
+    recorder = TokenRecorder(model.engine, model.config, model.tokenizer, ProgressReporter(model.engine, clips=clips))
+    recorder.keep_loaded = True
+    return recorder
 
 
 def forced_logits(model: MusicModel, edit: InstructionEdit, tokens: Tokens, window: float | None = None) -> Logits:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from soundloom.config.stable_audio.request import GenerationRequest
 from soundloom.diffusion.noise import batch_noise
+from soundloom.engines.stable_audio import Component
 from soundloom.evaluation.edits.figures import group_interval
 from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.reports.record import ClipRecord
@@ -61,6 +62,9 @@ class VelocityProbe(Executor):
         self.points = points or {}
         self.velocities: dict[float, Array] = {}
 
+    def _free(self, *components: Component) -> None:
+        """Keep networks for the next batch; the caller frees them."""
+
     def _sample(self, batch: BatchPlan, text: Any, source: Any, adapters: Any) -> Iterator[Any]:
         local = self.engine.array(self._local(batch, source))
         field = VelocityField(self.engine, batch, self._embeddings(batch, text, local), lambda: None)
@@ -78,7 +82,8 @@ def run_precision(
 ) -> PrecisionRun:
     """Generate prompts of equal length; with a reference, also the velocities between its latents and their noise.
 
-    Without a reference there are none: the velocities of FP32 need a second run, with its own result.
+    Without a reference there are none: the velocities of FP32 need a second run, with its own result. All networks are
+    freed at the end.
     """
     run = PrecisionRun()
     for start in range(0, len(prompts), BATCH):
@@ -90,6 +95,7 @@ def run_precision(
         run.sounds += [result.audio for result in results]
         run.velocities += [{time: values[row] for time, values in velocities.items()} for row in range(len(batch))]
         log(min(start + BATCH, len(prompts)), len(prompts))
+    model.engine.free(*model.components)
     return run
 
 

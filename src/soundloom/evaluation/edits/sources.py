@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,17 +72,17 @@ def read_sources(sounds: SoundSet, count: int, seconds: float) -> Sources:
     failures: dict[str, tuple[str, ...]] = {}
     for item in ordered[:count]:
         try:
-            audio, rate = item.read()
+            end = item.start + seconds
+            audio, rate = replace(item, end=end if item.end is None else min(item.end, end)).read()
         except AudioError as error:
             failures[item.id] = (str(error),)
             continue
         stereo = audio if len(audio) <= 2 else to_stereo(audio)[0]
-        cut = np.ascontiguousarray(stereo[:, : round(seconds * rate)], np.float32)
-        wrong: tuple[str, ...] = ("too short",) if cut.shape[1] < SHORTEST * rate else faults(cut, rate)
+        wrong: tuple[str, ...] = ("too short",) if stereo.shape[1] < SHORTEST * rate else faults(stereo, rate)
         if UNUSABLE.intersection(wrong):
             failures[item.id] = wrong
         else:
-            found.append(Source(item.id, cut, rate, item.caption or item.prompt))
+            found.append(Source(item.id, np.ascontiguousarray(stereo, np.float32), rate, item.caption or item.prompt))
     if not found:
         first = next(iter(failures.items()))
         raise RequestError(f"none of the {len(failures)} sounds can be edited; {first[0]}: {first[1][0]}")

@@ -142,8 +142,8 @@ def course_correlation(x: Floats, y: Floats) -> float:
 
 
 def level_correlation(levels: Sequence[float], values: Sequence[float]) -> float:
-    """Return Spearman's correlation of noise levels and a figure; NaN if a value is not finite."""
-    return rank_correlation(levels, values) if np.isfinite(values).all() else float("nan")
+    """Return Spearman's correlation of noise levels and a figure; NaN for one level, or if a value is not finite."""
+    return rank_correlation(levels, values) if len(levels) > 1 and np.isfinite(values).all() else float("nan")
 
 
 def kept_over_obeyed(kept: Sequence[float], obeyed: Sequence[float]) -> float:

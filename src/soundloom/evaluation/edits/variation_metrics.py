@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.audio.mel import log_mel_difference
+from soundloom.audio.resample import resample
 from soundloom.config.stable_audio.request import MIN_NOISE
 from soundloom.evaluation.clips import BATCH, generate_clips
 from soundloom.evaluation.edits.embedding import SpanEmbedder
@@ -33,10 +34,11 @@ from soundloom.evaluation.frontend import UNUSABLE, faults
 from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.reports.record import ClipRecord, Curve
 from soundloom.evaluation.sets.metrics import Names
-from soundloom.evaluation.statistics.tests import sign_flip
+from soundloom.evaluation.statistics.tests import sign_flip, tost
 from soundloom.pipeline.stable_audio.model import Model
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+LEVEL_1_SHARE, SIGNIFICANT = 0.1, 0.05  # of what the codec keeps more than clips from the prompt
 OBEYED = "obeyed"
 LABELS = {
     "embedding": "cosine of embeddings",
@@ -105,10 +107,11 @@ def measure_variations(
     for start in range(0, len(planned), BATCH):
         batch = planned[start : start + BATCH]
         for one, clip in zip(batch, generate_clips(model, [each.request(steps) for each in batch]), strict=True):
-            audio, rate, trip = clip.audio if clip else None, one.source.rate, round_trips[one.number]
-            measured.add(one, audio, clip.sample_rate if clip else rate, features[one.number])
-            if clip:
-                save(one.id, one.seed, clip.audio, clip.sample_rate)
+            rate, trip = one.source.rate, round_trips[one.number]
+            audio = resample(clip.audio, clip.sample_rate, rate) if clip else None  # clips from prompts have another
+            measured.add(one, audio, rate, features[one.number])
+            if audio is not None:
+                save(one.id, one.seed, audio, rate)
             if one.level == MIN_NOISE and audio is not None and trip is not None:
                 measured.compare_lowest(one, audio, rate, trip)
         log(min(start + BATCH, len(planned)), len(planned))
@@ -198,10 +201,23 @@ def _summary(measured: _Measured, table: VariationTable, names: Names, reads_tex
     full = table.full[np.isfinite(table.full).all(axis=1)]
     if len(full):
         differences = full[:, 0] - full[:, 1]
+        ends = table.values["embedding"][:, [0, -1]]
+        span = float(np.nanmean(ends[:, 0]) - np.nanmean(ends[:, 1])) if np.isfinite(ends).any(axis=0).all() else 0.0
         metrics += _metric(names, "variation/level_1_difference", differences)
-        p = sign_flip(differences).p
-        notes.append(f"level 1 against the prompt alone, kept_embedding: p = {p:.2g} (sign flips of {len(full)} pairs)")
+        notes.append(_compare_level_1(differences, span))
     return VariationMetrics(metrics, measured.clips, _curves(table), notes)
+
+
+def _compare_level_1(differences: Rows, span: float) -> str:
+    """Say whether variations at level 1 keep as much of the source as clips from the prompt, which never heard it.
+
+    `span` is what the codec's round trip keeps more than those.
+    """
+    margin, p = LEVEL_1_SHARE * max(span, 0.0), sign_flip(differences).p
+    same = tost(differences.tolist(), margin).equivalent or not differences.any()
+    found = "equivalent" if same else "different" if p < SIGNIFICANT else "undecided"
+    pairs = f"{len(differences)} pairs, p = {p:.2g} by sign flips"
+    return f"level 1 against the prompt alone: {found} within {margin:.2g} of kept_embedding ({pairs})"
 
 
 def _figure_metrics(name: str, rows: Rows, levels: Sequence[float], names: Names) -> list[Metric]:

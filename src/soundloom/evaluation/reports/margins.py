@@ -19,7 +19,7 @@ def default_margin(figure: str, metric: Metric | None, unit: str = "") -> float 
     unit = metric.unit if metric else unit
     if unit == "%":
         return SHARE
-    if figure.startswith("align/"):
+    if figure.startswith(("align/", "edit/instruction", "edit/target", "edit/delta", "edit/kept")):
         return ALIGNMENT
     if figure.startswith("codec/log_mel"):
         return LOG_MEL
