@@ -87,7 +87,7 @@ RECIPES = {
             "audiocraft",
             "MusicGen: VGGish on frames of 0.96 s at 16 kHz",
             "vggish",
-            window=0.96,
+            window=0.975,  # 96 steps of 10 ms, the last of 25 ms
             hop=0.96,
             tail="whole only",
         ),

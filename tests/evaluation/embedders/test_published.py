@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from soundloom.cli.main import main
 from soundloom.errors import DownloadError
 from soundloom.evaluation.embedders.base import Classifier
 from soundloom.evaluation.embedders.fetch import fetch_weights, find_fetched
@@ -77,6 +78,15 @@ def test_musicnn_tags_made_music(fetched, name):
     rhythm, calm = {"musicnn": ("techno", "ambient"), "musicnn-msd": ("dance", "ambient")}[name]
     assert difference[rhythm] > 1
     assert difference[calm] < -0.5
+
+
+def test_the_command_prints_license_hash_and_check(fetched, capsys):
+    fetched("aisfx")
+    assert main(["eval", "fetch", "aisfx"]) == 0
+    printed = capsys.readouterr().out
+    assert "license: CC BY 4.0; A. B. Ma and A. Lerch" in printed
+    assert f"sha256: {PACKAGED['aisfx'].sha256}" in printed
+    assert "unlike sounds: largest cosine 0.8" in printed
 
 
 def test_fetched_weights_are_found_again(fetched):

@@ -96,10 +96,15 @@ _LARGER = {
 }
 
 
-def _clap(name: str, repo: str, revision: str, size: int, hashes: dict[str, str]) -> HubWeights:
-    """Describe a CLAP repository; `size` is that of its weights in bytes, `hashes` the sha256 of files, if known."""
+def _clap(
+    name: str, repo: str, revision: str, size: int, hashes: dict[str, str], without: tuple[str, ...] = ()
+) -> HubWeights:
+    """Describe a CLAP repository; `size` is that of its weights in bytes, `hashes` the sha256 of files, if known.
+
+    Files in `without` may not exist: the tokenizer can also be made from its vocabulary and merges.
+    """
     sizes = {"pytorch_model.bin": size}
-    files = (RemoteFile(path, sizes.get(path), hashes.get(path)) for path in _CLAP_FILES)
+    files = (RemoteFile(path, sizes.get(path), hashes.get(path)) for path in _CLAP_FILES if path not in without)
     return HubWeights(name, Source("transformers", repo, tuple(files), revision), "Apache-2.0; LAION")
 
 
@@ -123,7 +128,12 @@ HUB = {
         "laion/larger_clap_music",
         "a0b4534a14f58e20944452dff00a22a06ce629d1",
         776444665,
-        {"pytorch_model.bin": "5c289311f4a030d768af7ffbfdecd01b008aa64824211899a4e59f4f9d154fd1"},
+        {
+            "pytorch_model.bin": "5c289311f4a030d768af7ffbfdecd01b008aa64824211899a4e59f4f9d154fd1",
+            "vocab.json": _LARGER["vocab.json"],
+            "merges.txt": _LARGER["merges.txt"],
+        },
+        ("tokenizer.json",),
     ),
     "clap-general": _clap(
         "clap-general",
