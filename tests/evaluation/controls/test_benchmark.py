@@ -12,7 +12,7 @@ from soundloom.audio.clip import Clip
 from soundloom.datasets.synthetic import SAMPLE_RATE, Labels, render
 from soundloom.errors import OutputError, RequestError
 from soundloom.evaluation.controls.benchmark import ControlConfig, evaluate_controls
-from soundloom.evaluation.controls.ceiling import reference_labels
+from soundloom.evaluation.controls.ceiling import reference_labels, rendered
 from soundloom.evaluation.controls.key import key_index, key_name
 from soundloom.evaluation.controls.prompts import CONTROLS, prompts_of, read_control_prompts, spread
 from soundloom.evaluation.controls.rows import control_table
@@ -29,7 +29,7 @@ class RenderingModel:
 
     def __init__(self, change_labels=lambda labels: labels, change_audio=lambda audio: audio):
         self.change_labels, self.change_audio = change_labels, change_audio
-        self.labels = {prompt.text: labels_of(prompt) for prompt in read_control_prompts()}
+        self.labels = {prompt.text: reference_labels(prompt) for prompt in read_control_prompts()}
         self.caption_vocabulary = SimpleNamespace(
             unknown=lambda text: [] if self.labels[text] else ["cello"], names_sound=lambda text: True
         )
@@ -41,15 +41,6 @@ class RenderingModel:
         labels = self.change_labels(self.labels[request.prompt])
         audio = render(labels, request.seconds, np.random.default_rng(request.seed))
         return Clip(self.change_audio(audio), SAMPLE_RATE)
-
-
-def labels_of(prompt):
-    if labels := reference_labels(prompt):
-        return labels
-    if "rain" in prompt.text:
-        pan = {"left": -0.75, "right": 0.75}.get(prompt.asked, 0.0)
-        return Labels("rain", "steady", pan=pan)
-    return None
 
 
 def measured(control, prompts=3, seconds=5.0, **faults):
@@ -76,7 +67,7 @@ def test_a_key_up_a_fifth_gets_half_a_point():
         index = key_index(labels.key)
         return replace(labels, key=key_name(index // 12 * 12 + (index + 7) % 12))
 
-    figures, _ = measured("key", change_labels=up)
+    figures, _ = measured("key", 2, change_labels=up)
     assert figures["key_exact"] == 0
     assert figures["key_points"] == 0.5
 
@@ -88,7 +79,9 @@ def test_a_cut_of_0_3_s_is_found():
 
 
 def test_swapped_channels_are_on_the_wrong_side():
-    assert measured("side", 2, change_audio=lambda audio: audio[::-1].copy())[0]["side"] == 0
+    figures, found = measured("side", None, 0.5, change_audio=lambda audio: audio[::-1].copy())
+    assert figures["side"] == pytest.approx(2 / 14)  # those in the center
+    assert found.rows[0].ceiling == 1
 
 
 @pytest.mark.parametrize(("level", "failure"), [(0.0, "silent"), (np.nan, "not finite")])
@@ -111,17 +104,17 @@ def test_clips_that_raise_are_failures(monkeypatch):
 def test_unknown_words_are_left_out_or_count_as_failures():
     figures, found = measured("side", None, 1.0)
     assert figures["failures"] == 0
-    assert "side: 15 of 17 prompts have words that renderer does not know" in found.report.notes
+    assert "side: 3 of 17 prompts have words that renderer does not know" in found.report.notes
     config = ControlConfig(("side",), seconds=1.0, all_prompts=True)
     everything = evaluate_controls(RenderingModel(), config).rows[0]
-    assert (everything.clips, everything.hits, everything.failed) == (17, 2, 15)
+    assert (everything.clips, everything.hits, everything.failed) == (17, 14, 3)
 
 
 def test_levels_reach_their_target_where_the_peak_allows_it():
     def with_click(audio):
         return np.where(np.arange(audio.shape[1]) == 5000, np.float32(2), audio)
 
-    _, found = measured("loudness", None, 4.0, change_audio=with_click)
+    _, found = measured("loudness", None, 1.0, change_audio=with_click)
     hits = {clip.id: clip.figures["control/loudness_on_target"] for clip in found.report.clips}
     assert {level: hits[f"loudness/rain-{level}"] for level in (9, 14, 23, 27)} == {9: 0, 14: 0, 23: 1, 27: 1}
 
@@ -151,10 +144,31 @@ def test_instruments_and_voices_need_a_classifier():
 
 
 def test_intervals_count_prompts_and_not_seeds():
-    found = evaluate_controls(RenderingModel(), ControlConfig(("side",), seeds=3, seconds=1.0))
+    found = evaluate_controls(RenderingModel(), ControlConfig(("side",), prompts=2, seeds=3, seconds=1.0))
     assert (found.rows[0].clips, found.rows[0].prompts) == (6, 2)
     lines = control_table(found.rows)
     assert lines[0].split()[:3] == ["control", "n", "hits"] and lines[1].startswith("side")
+
+
+def test_a_pitch_an_octave_up_is_an_octave_error():
+    figures, _ = measured("pitch", 3, change_labels=lambda labels: replace(labels, hz=2 * labels.hz))
+    assert figures["pitch_within_50_cents"] == 0 and figures["pitch_octave_errors"] == 1
+
+
+def test_noise_has_no_tempo_and_is_unsure():
+    figures, found = measured("tempo", 2, change_labels=lambda labels: Labels("noise", "white"))
+    assert (figures["tempo_unsure"], figures["tempo_accuracy1"], figures["tempo_octave_errors"]) == (1, 0, 0)
+    assert found.rows[0].unsure == 2 and found.rows[0].ceiling == 1
+
+
+def test_two_runs_are_equal():
+    first, second = (measured("side", 2, 0.5)[1].report for _ in range(2))
+    assert (first.metrics, first.clips, first.data) == (second.metrics, second.clips, second.data)
+
+
+def test_a_minute_is_the_longest_reference():
+    long = [one for one in prompts_of("duration") if one.asked == "95"]
+    assert rendered(long[0], 95.0) is None and rendered(long[0], 0.5).samples == SAMPLE_RATE // 2
 
 
 def test_the_list_covers_every_control():
