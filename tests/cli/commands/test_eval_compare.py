@@ -7,12 +7,13 @@ from soundloom.evaluation.reports.write import read_report, write_report
 from tests.evaluation.reports.made import made_report
 
 
-@pytest.fixture
-def reports(tmp_path):
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
     for name, seed, shift in (("a", 0, 0.0), ("same", 0, 0.0), ("worse", 0, -0.05)):
-        write_report(made_report(60, seed, name, shift), tmp_path / name)
-    write_report(made_report(60, kind="edits"), tmp_path / "edits")
-    return tmp_path
+        write_report(made_report(60, seed, name, shift), folder / name)
+    write_report(made_report(60, kind="edits"), folder / "edits")
+    return folder
 
 
 def gates(reports, text):

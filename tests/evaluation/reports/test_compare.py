@@ -18,7 +18,7 @@ from soundloom.evaluation.reports.embeddings import (
     write_embeddings,
 )
 from soundloom.evaluation.reports.pairs import pair_clips, paired_values
-from soundloom.evaluation.reports.record import ClipRecord, Report
+from soundloom.evaluation.reports.record import ClipRecord, Report, labels
 from soundloom.evaluation.reports.set_differences import (
     Rows,
     frechet_difference,
@@ -152,6 +152,16 @@ def test_several_reports_are_compared_with_the_first():
         ("c", "align/score", "worse"),
         ("c", "failures", "same"),
     ]
+
+
+def test_equal_names_are_told_apart_by_what_differs():
+    same = {"model": "mini", "engine": "torch"}
+    reports = [replace(made_report(), subject=same | {"precision": name}) for name in ("fp32", "int8")]
+    assert labels(reports) == ["mini (fp32)", "mini (int8)"]
+    assert labels([reports[0], reports[0]]) == ["mini [1]", "mini [2]"]
+    found = compare(source(reports[0]), [source(reports[1])])
+    assert found.subject["name"] == "mini (int8) against mini (fp32)"
+    assert found.subject["mini (int8)"] == {"precision": "int8"}
 
 
 @pytest.mark.parametrize(

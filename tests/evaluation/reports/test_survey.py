@@ -16,12 +16,21 @@ from tests.evaluation.reports.made import made_report, sounds
 LEVELS = {"a": 1.0, "b": 0.5, "c": 0.25}
 
 
-@pytest.fixture
-def folders(tmp_path):
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
     for name, level in LEVELS.items():
         report = made_report(12, name=f"model {name}")
         audio = {key: (samples * level, rate) for key, (samples, rate) in sounds(report).items()}
-        write_report(report, tmp_path / name, audio)
+        write_report(report, folder / name, audio)
+    return folder
+
+
+@pytest.fixture
+def folders(reports, tmp_path):
+    """Return a folder with links to three reports."""
+    for name in LEVELS:
+        (tmp_path / name).symlink_to(reports / name)
     return tmp_path
 
 

@@ -23,7 +23,7 @@ from soundloom.evaluation.reports.pairs import (
     pair_clips,
     paired_values,
 )
-from soundloom.evaluation.reports.record import ClipRecord, Difference, Report, Verdict, subject_name
+from soundloom.evaluation.reports.record import ClipRecord, Difference, Report, Verdict, labels
 from soundloom.evaluation.reports.stored_sets import set_differences
 from soundloom.evaluation.reports.write import read_report, report_path
 from soundloom.evaluation.statistics.adjust import benjamini_hochberg, holm
@@ -71,29 +71,34 @@ def compare(
     chosen = margins or {}
     differences: list[Difference] = []
     notes: list[str] = []
-    for other in others:
+    names = labels([base.report, *(other.report for other in others)])
+    for other, name in zip(others, names[1:], strict=True):
         found, remarks = differences_between(base, other, chosen)
         if unknown := [name for name in (*chosen, *family) if name not in {item.figure for item in found}]:
             raise RequestError(
                 f"the reports have no figure {unknown[0]}", f"figures: {', '.join(item.figure for item in found)}"
             )
-        differences += [replace(item, subject=subject_name(other.report)) for item in found]
+        differences += [replace(item, subject=name) for item in found]
         notes += remarks
     differences = with_verdicts(differences, family)
     if len(others) == 1:
         differences = [replace(item, subject="") for item in differences]
-    subject = {"base": subject_name(base.report)}
-    subject |= {f"report_{i}": subject_name(other.report) for i, other in enumerate(others, 1)}
-    names = " and ".join(subject_name(other.report) for other in others)
+    subjects = [base.report.subject, *(other.report.subject for other in others)]
+    described = {name: _distinct_fields(subject, subjects) for name, subject in zip(names, subjects, strict=True)}
     return Report(
         "compare",
-        {"name": f"{names} against {subject_name(base.report)}", **subject},
+        {"name": f"{' and '.join(names[1:])} against {names[0]}", "base": names[0], **described},
         base.report.data,
         (),
         base.report.recipes,
         comparison=tuple(differences),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _distinct_fields(subject: Mapping[str, object], subjects: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """Return the fields of a subject that other subjects have otherwise."""
+    return {key: value for key, value in subject.items() if any(one.get(key) != value for one in subjects)}
 
 
 def differences_between(

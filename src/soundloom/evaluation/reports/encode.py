@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from soundloom.errors import ConfigError, shown
 from soundloom.evaluation.metrics import Metric
+from soundloom.evaluation.reports.machine import commit, host
 from soundloom.evaluation.reports.record import ClipRecord, Curve, Difference, Gate, Report, failure_counts
 from soundloom.evaluation.reports.verdict import verdict_line
 from soundloom.version import __version__
@@ -32,7 +33,7 @@ def document(report: Report) -> dict[str, Any]:
         "schema": SCHEMA,
         "kind": report.kind,
         "verdict": verdict_line(report),
-        "run": to_json({"date": report.date, "host": _host(), "cost": report.cost}),
+        "run": to_json({"date": report.date, "host": host(), "cost": report.cost}),
         "subject": to_json(report.subject),
         "data": to_json(report.data),
         "recipes": to_json(report.recipes),
@@ -46,6 +47,7 @@ def document(report: Report) -> dict[str, Any]:
         "reproduce": {
             "command": report.command,
             "soundloom": __version__,
+            "commit": commit(),
             "python": platform.python_version(),
             "packages": {name: packages[name] for name in PACKAGES if name in packages},
             "packages_hash": packages_hash(packages),
@@ -154,10 +156,3 @@ def packages_hash(packages: Mapping[str, str]) -> str:
     """Return the SHA-256 of the names and versions of packages."""
     lines = "".join(f"{name}=={version}\n" for name, version in sorted(packages.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _host() -> dict[str, str | int]:
-    """Describe the class of machine, not the machine."""
-    import os
-
-    return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count() or 0}

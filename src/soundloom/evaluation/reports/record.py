@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.statistics.intervals import Interval
+
+MAX_DIFFERING, MAX_VALUE = 3, 16  # fields, and characters of each, that tell equal names apart
 
 Verdict = Literal["better", "same", "worse", "different", "undecided"]
 GateResult = Literal["passed", "failed", "undecided"]
@@ -110,6 +112,23 @@ class Report:
 def subject_name(report: Report) -> str:
     """Return what a report calls its subject."""
     return str(next((report.subject[key] for key in ("name", "model", "sounds") if report.subject.get(key)), "sounds"))
+
+
+def labels(reports: Sequence[Report]) -> list[str]:
+    """Return distinct names of subjects: equal ones are told apart by the first fields that differ, else by numbers."""
+    names = [subject_name(report) for report in reports]
+    if len(set(names)) < len(names):
+        keys = dict.fromkeys(key for report in reports for key in report.subject)
+        differing = [key for key in keys if len({repr(report.subject.get(key)) for report in reports}) > 1]
+        names = [_label(name, report, differing[:MAX_DIFFERING]) for name, report in zip(names, reports, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} [{number}]" for number, name in enumerate(names, 1)]
+    return names
+
+
+def _label(name: str, report: Report, keys: Sequence[str]) -> str:
+    values = [str(report.subject[key])[:MAX_VALUE] for key in keys if report.subject.get(key) is not None]
+    return f"{name} ({', '.join(values)})" if values else name
 
 
 def failure_counts(report: Report) -> dict[str, int]:

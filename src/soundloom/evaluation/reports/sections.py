@@ -10,6 +10,7 @@ import numpy as np
 
 from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.reports.anchors import anchor_text
+from soundloom.evaluation.reports.machine import host
 from soundloom.evaluation.reports.record import ClipRecord, Difference, Report, failure_counts
 from soundloom.evaluation.statistics.intervals import Interval
 
@@ -29,7 +30,15 @@ class Section:
 
 def run_section(report: Report) -> Section:
     """Return the date and the cost: all that differs between two equal runs."""
-    return _facts("Run", {"date": report.date, **{key: _cost(key, value) for key, value in report.cost.items()}})
+    machine = host()
+    return _facts(
+        "Run",
+        {
+            "date": report.date,
+            "host": f"{machine['system']} {machine['machine']}, {machine['cores']} cores",
+            **{key: _cost(key, value) for key, value in report.cost.items()},
+        },
+    )
 
 
 def subject_sections(report: Report) -> list[Section]:
@@ -59,7 +68,7 @@ def _facts(title: str, facts: Mapping[str, Any]) -> Section:
 
 
 def _cost(name: str, value: float) -> str:
-    if name == "peak_memory":
+    if name.endswith("memory"):
         return f"{value / 2**20:.0f} MB"
     units = {"seconds": " s", "seconds_per_clip": " s", "energy": " J"}
     return f"{value:.3g}{units.get(name, '')}"

@@ -22,7 +22,7 @@ from soundloom.evaluation.metrics import Metric
 from soundloom.evaluation.reports.blind import survey_page
 from soundloom.evaluation.reports.bradley_terry import strengths, win_matrix
 from soundloom.evaluation.reports.compare import Source
-from soundloom.evaluation.reports.record import Report, subject_name
+from soundloom.evaluation.reports.record import Report, labels
 from soundloom.evaluation.reports.trials import Kind, Trial, Version, make_trials
 from soundloom.evaluation.statistics.intervals import Interval, percentiles, wilson
 from soundloom.untrusted.json import decode_json
@@ -52,7 +52,7 @@ def write_survey(sources: Sequence[Source], folder: Path, kind: Kind, limit: int
     trials = make_trials(sources, folder / PAGE_FOLDER, kind, limit)
     if not trials:
         raise RequestError("the reports have no clips with sounds in common", "measure with --out, which keeps sounds")
-    names = tuple(subject_name(source.report) for source in sources)
+    names = tuple(labels([source.report for source in sources]))
     facts = {"kind": kind, "reports": names, "trials": [asdict(trial) for trial in trials]}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     with atomic_file(folder / PAGE_FOLDER / "index.html") as file:

@@ -16,6 +16,7 @@ from soundloom.atomic import atomic_file, atomic_path, make_folder
 from soundloom.audio.write import write_audio
 from soundloom.errors import AudioError, ConfigError, printable, shown
 from soundloom.evaluation.reports.encode import document, parse_document
+from soundloom.evaluation.reports.machine import peak_memory
 from soundloom.evaluation.reports.markdown import markdown
 from soundloom.evaluation.reports.page import page
 from soundloom.evaluation.reports.record import ClipRecord, Report
@@ -50,6 +51,7 @@ def write_report(
         report = replace(report, clips=_with_audio(report.clips, folder, clips_audio))
     if not report.date:
         report = replace(report, date=datetime.now(UTC).isoformat(timespec="seconds"))
+    report = replace(report, cost={**peak_memory(), **report.cost})
     data = document(report)
     html = page(report, folder, data["reproduce"], embed=embed, extra=extra, script=script)
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -74,12 +74,10 @@ def run(options: Options) -> int:
 def _blind_test(sources: Sequence[Source], folder: Path) -> tuple[str, str]:
     """Return the part of the page with a blind test and its script, where reports have sounds in common."""
     from soundloom.evaluation.reports.blind import trials_script, trials_section
-    from soundloom.evaluation.reports.record import subject_name
+    from soundloom.evaluation.reports.record import labels
     from soundloom.evaluation.reports.trials import make_trials
 
-    names = [subject_name(source.report) for source in sources]
-    if len(set(names)) < len(names):
-        names = [f"{name} ({source.folder.name})" for name, source in zip(names, sources, strict=True)]
+    names = labels([source.report for source in sources])
     section = trials_section(make_trials(sources, folder), names)
     return section, trials_script() if section else ""
 
@@ -87,12 +85,13 @@ def _blind_test(sources: Sequence[Source], folder: Path) -> tuple[str, str]:
 def _outcomes(gates: GateFile, sources: Sequence[Source]) -> tuple[Gate, ...]:
     """Check each report but the first; where there are several, figures are preceded by their names."""
     from soundloom.evaluation.reports.gates import check_gates
-    from soundloom.evaluation.reports.record import subject_name
+    from soundloom.evaluation.reports.record import labels
 
     found: list[Gate] = []
-    for source in sources[1:]:
+    names = labels([source.report for source in sources])
+    for source, label in zip(sources[1:], names[1:], strict=True):
         checked = check_gates(replace(source.report, gates=()), gates, source.embeddings, sources[0])
-        name = f"{subject_name(source.report)}: " if len(sources) > MIN_REPORTS else ""
+        name = f"{label}: " if len(sources) > MIN_REPORTS else ""
         found += [replace(gate, figure=f"{name}{gate.figure}") for gate in checked.gates]
     return tuple(found)
 
