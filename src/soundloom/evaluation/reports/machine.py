@@ -9,8 +9,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import soundloom
-
 SECONDS = 5.0  # that git may take
 
 
@@ -38,7 +36,7 @@ def peak_memory() -> dict[str, float]:
 @cache
 def commit() -> str:
     """Return the commit of the code if it runs from a checkout of its repository, else ""."""
-    root = Path(soundloom.__file__).parents[2]
+    root = Path(__file__).resolve().parents[4]
     if not (root / ".git").exists():
         return ""
     command = ["git", "-C", str(root), "rev-parse", "HEAD"]
