@@ -11,17 +11,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundloom.cli.loading import confirmation
+from soundloom.cli.loading import confirmation, known_model
 from soundloom.cli.options.evaluation import MeasuredOptions, ReportOptions
 from soundloom.cli.options.gates import print_gates
 from soundloom.cli.terminal.counting import counter
 from soundloom.cli.terminal.results import print_results
 from soundloom.cli.terminal.streams import escaped
 from soundloom.errors import RequestError
+from soundloom.evaluation.sets.manifest import SoundSet, hash_rows
+from soundloom.evaluation.sets.prompts import PromptList
 
 if TYPE_CHECKING:
     from soundloom.evaluation.reports.record import Report
-    from soundloom.evaluation.sets.manifest import SoundSet
     from soundloom.pipeline.stable_audio.model import Model
 
 CLIPS = "clips"  # folder of generated clips in that of the report
@@ -38,41 +39,47 @@ class Measured:
     cost: Mapping[str, float] = field(default_factory=dict)
 
 
-@contextmanager
-def measured_sounds(options: MeasuredOptions, report: ReportOptions, prompts: str | None = None) -> Iterator[Measured]:
-    """Read the sounds, or generate them into the folder of the report, else into a temporary one.
+def planned_sounds(options: MeasuredOptions, default: PromptList | None = None) -> SoundSet | PromptList:
+    """Return the sounds, or the prompts to generate from; `default` are used where none were named.
 
-    `prompts` are used where none were named. Raises RequestError before a model is loaded.
+    Raises RequestError or ConfigError, also for an unknown model, before anything is loaded.
     """
+    options.check_measured()
+    from soundloom.evaluation.sets.manifest import read_set
+    from soundloom.evaluation.sets.prompts import read_prompts
+
     if options.sounds:
-        yield _read(options.sounds)
-        return
-    source = options.prompts or prompts
-    if source is None:
+        return read_set(options.sounds)
+    known_model(options.model or "")
+    prompts = read_prompts(options.prompts) if options.prompts else default
+    if prompts is None:
         raise RequestError("--model needs --prompts", "name a text, CSV or JSONL file of prompts")
-    if report.folder:
-        yield _generate(options, source, report.folder / CLIPS, report.quiet)
-        return
-    with tempfile.TemporaryDirectory(prefix="soundloom-eval-") as folder:
-        yield _generate(options, source, Path(folder), report.quiet)
+    return replace(prompts, prompts=prompts.prompts[: options.limit], count=options.seeds)
 
 
-def _read(source: str) -> Measured:
-    from soundloom.evaluation.sets.manifest import hash_rows, read_set
+@contextmanager
+def measured_sounds(
+    planned: SoundSet | PromptList, options: MeasuredOptions, report: ReportOptions
+) -> Iterator[Measured]:
+    """Return the sounds, or generate them into the folder of the report, else into a temporary one."""
+    if isinstance(planned, SoundSet):
+        yield _as_measured(planned)
+    elif report.folder:
+        yield _generate(options, planned, report.folder / CLIPS, report.quiet)
+    else:
+        with tempfile.TemporaryDirectory(prefix="soundloom-eval-") as folder:
+            yield _generate(options, planned, Path(folder), report.quiet)
 
-    sounds = read_set(source)
+
+def _as_measured(sounds: SoundSet) -> Measured:
     rows = sorted((item.id, item.caption) for item in sounds.items)
     return Measured(sounds, subject={"name": sounds.name}, data={"manifest": hash_rows(rows), "prompts": len(rows)})
 
 
-def _generate(options: MeasuredOptions, source: str, folder: Path, quiet: bool) -> Measured:
+def _generate(options: MeasuredOptions, prompts: PromptList, folder: Path, quiet: bool) -> Measured:
     from soundloom.evaluation.sets.generation import generate_set
-    from soundloom.evaluation.sets.prompts import read_prompts
     from soundloom.pipeline.load import load_stable_audio
 
-    prompts = read_prompts(source, options.seeds)
-    if options.limit:
-        prompts = replace(prompts, prompts=prompts.prompts[: options.limit])
     assert options.model is not None
     model = load_stable_audio(
         options.model,

@@ -146,6 +146,20 @@ def test_clips_of_a_model_are_generated_once(soundloom, tmp_path):
     assert (tmp_path / "out" / "embeddings.safetensors").is_file()
 
 
+def test_captions_of_a_saved_reference_are_the_prompts(soundloom, tmp_path):
+    write_sounds(tmp_path / "reference", count=3)
+    for number, words in enumerate(("rain", "wind", "a 440 Hz sine tone")):
+        (tmp_path / "reference" / f"tone {number:02d}.txt").write_text(words)
+    assert soundloom("eval", "set", "reference", "--save-reference", "tones", *QUIET).code == 0
+    model = ("--model", "mini", "--seconds", 0.5, "--steps", 1, "--limit", 2)
+    done = soundloom("eval", "set", *model, "--reference", "tones", *QUIET, "--allow-small", "--json")
+    assert figures(done)["fad/log-mel/soundloom"]["count"] == 2
+    assert [clip["prompt"] for clip in json.loads(done.out)["clips"]] == ["rain", "wind"]
+    unknown = soundloom("eval", "set", "--model", "minnie", "--reference", "tones", *QUIET)
+    assert unknown.code != 0
+    assert "minnie" in unknown.err
+
+
 class PitchEmbedder:
     """Places sounds, and captions that state a frequency, on a half circle by pitch."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from soundloom.atomic import atomic_file
 from soundloom.errors import CorruptFileError, RequestError, printable, shown
-from soundloom.evaluation.sets.manifest import SET_FILE, hash_rows, read_set, require_distinct
+from soundloom.evaluation.sets.manifest import SET_FILE, SoundSet, hash_rows, read_set, require_distinct
 from soundloom.evaluation.sets.tables import MAX_SEED, Row, is_table, read_rows, read_table_text
 
 PROMPTS_FILE = "prompts.jsonl"
@@ -80,7 +80,7 @@ def read_prompts(source: str | Path, seeds: int = 1) -> PromptList:
     if path.is_dir() and (path / PROMPTS_FILE).is_file():
         path /= PROMPTS_FILE
     if path.is_dir() or path.name == SET_FILE:
-        return _of_set(path, seeds)
+        return prompts_of(read_set(path), seeds)
     if not path.is_file():
         raise RequestError(f"there is no {printable(path)}", SOURCES)
     if is_table(path):
@@ -99,9 +99,8 @@ def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
             file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
 
 
-def _of_set(path: Path, seeds: int) -> PromptList:
-    """Return the captions of a set as prompts, with the lengths of its cuts."""
-    sounds = read_set(path)
+def prompts_of(sounds: SoundSet, seeds: int = 1) -> PromptList:
+    """Return the captions of a set as prompts, with the lengths of its cuts. Raises RequestError without captions."""
     prompts = [
         Prompt(
             item.id, item.caption, item.seconds or (round(item.end - item.start, 6) if item.end else None), item.seed

@@ -32,6 +32,7 @@ from soundloom.version import __version__
 FOLDER, ENDING = "references", ".safetensors"
 FORMAT = "1"
 OTHER_FIELDS = ("name", "about", "hash", "score", "text")  # of recipes, which the embeddings of sounds do not depend on
+PROMPTS = "prompts"  # the fact that lists captions as prompts: id, text, seconds
 CONTENTS = "contents"  # the fact that lists hashes of samples, to find sounds of other sets
 SYMMETRY = 1e-6  # relative to the largest value of a covariance
 TOLERANCE = 1e-4  # of moments against embeddings, which are rounded to float32
@@ -94,7 +95,7 @@ class Reference:
             "recipe": self.recipe.hash,
             "embedder": f"{self.embedder} {self.embedder_hash[:SHOWN_DIGITS]}",
             "soundloom": self.version,
-            **{name: value for name, value in self.facts.items() if name != CONTENTS},
+            **{name: value for name, value in self.facts.items() if name not in (CONTENTS, PROMPTS)},
         }
 
 

@@ -20,7 +20,8 @@ from soundloom.evaluation.sets.checks import SetChecks, check_sounds, comparison
 from soundloom.evaluation.sets.items import SoundItem
 from soundloom.evaluation.sets.manifest import SoundSet, read_set
 from soundloom.evaluation.sets.metrics import Names, ReferenceRows, reference_rows, set_metrics
-from soundloom.evaluation.sets.references import CONTENTS, Reference, is_reference, read_reference
+from soundloom.evaluation.sets.prompts import Prompt, PromptList, prompts_of
+from soundloom.evaluation.sets.references import CONTENTS, PROMPTS, Reference, is_reference, read_reference
 
 FAULTS = ("silent", "not finite", "clipped", "too short")
 
@@ -72,10 +73,25 @@ def make_reference(sounds: SoundSet, embedded: EmbeddedSet, measuring: Measuring
         set_name=sounds.name,
         set_hash=sounds.hash,
         license=sounds.license,
-        facts={"failures": len(embedded.failures), "checks": checks.record(), CONTENTS: checks.hashes},
+        facts={
+            "failures": len(embedded.failures),
+            "checks": checks.record(),
+            CONTENTS: checks.hashes,
+            PROMPTS: [[one.id, one.text, one.seconds] for one in _prompts(sounds)],
+        },
         embeddings=embedded.rows(recipe).astype(np.float32),
         clips=embedded.row_clips(recipe),
     )
+
+
+def _prompts(sounds: SoundSet) -> tuple[Prompt, ...]:
+    return prompts_of(sounds).prompts if any(item.caption for item in sounds.items) else ()
+
+
+def stored_prompts(reference: Reference) -> PromptList | None:
+    """Return the captions that a reference was saved with, as prompts."""
+    found = tuple(Prompt(*row) for row in reference.facts.get(PROMPTS, ()))
+    return PromptList(reference.name, found) if found else None
 
 
 def set_report(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from soundloom.cli.measuring import finish_report, measured_sounds
+from soundloom.cli.measuring import finish_report, measured_sounds, planned_sounds
 from soundloom.cli.options.evaluation import MeasuredOptions, RecipeOptions, ReportOptions
 from soundloom.cli.terminal.counting import counter
 from soundloom.errors import RequestError
@@ -20,7 +20,7 @@ class Options(MeasuredOptions, RecipeOptions, ReportOptions):
 
 
 def run(options: Options) -> int:
-    options.check_measured()
+    planned = planned_sounds(options)
     recipe = options.chosen_recipe()
     from soundloom.evaluation.align import align_report
     from soundloom.evaluation.embedders.base import TextEmbedder
@@ -31,7 +31,7 @@ def run(options: Options) -> int:
             f"the embedder {recipe.embedder} reads no texts, so it cannot score captions",
             "use --embedder clap-music-speech, after `soundloom eval fetch clap-music-speech`",
         )
-    with measured_sounds(options, options) as measured:
+    with measured_sounds(planned, options, options) as measured:
         log = counter("embedded", options.quiet)
         report = align_report(
             measured.sounds, embedder, recipe, options.open_cache(), measured.failures, measured.subject, log

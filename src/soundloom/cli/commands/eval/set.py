@@ -6,19 +6,21 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from soundloom.cli.measuring import finish_report, measured_sounds
+from soundloom.cli.measuring import finish_report, measured_sounds, planned_sounds
 from soundloom.cli.options.evaluation import MeasuredOptions, RecipeOptions, ReportOptions
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.shared import reference_flag
 from soundloom.cli.terminal.counting import counter
 from soundloom.cli.terminal.streams import escaped
 from soundloom.errors import RequestError
+from soundloom.evaluation.sets.manifest import read_set
 
 if TYPE_CHECKING:
     from soundloom.evaluation.embedders.base import Classifier
     from soundloom.evaluation.recipes import Recipe
     from soundloom.evaluation.reports.record import Report
     from soundloom.evaluation.sets.manifest import SoundSet
+    from soundloom.evaluation.sets.prompts import PromptList
     from soundloom.evaluation.sets.references import Reference
 
 
@@ -44,8 +46,8 @@ def run(options: Options) -> int:
         raise RequestError(
             "eval set needs --reference", "name a set of sounds, or save one: SOUNDS --save-reference NAME"
         )
-    options.check_measured()
     recipe, folder = options.chosen_recipe(), options.folder
+    planned = planned_sounds(options, _captions(options.reference) if options.reference else None)
     from soundloom.evaluation.embedders.base import Classifier
     from soundloom.evaluation.reports.embeddings import write_embeddings
     from soundloom.evaluation.sets.references import is_reference
@@ -59,7 +61,7 @@ def run(options: Options) -> int:
         _save(options.save_reference, reference)
     if not options.reference:
         return 0
-    with measured_sounds(options, options, _prompts(options.reference)) as measured:
+    with measured_sounds(planned, options, options) as measured:
         measuring = Measuring(embedder, recipe, cache, counter("embedded", options.quiet))
         report, stored = set_report(
             measured.sounds, reference, measuring, measured.failures, measured.subject, options.allow_small
@@ -78,7 +80,6 @@ def _with_classes(
 ) -> Report:
     """Add the divergence of classes where sounds have the captions of real ones."""
     from soundloom.evaluation.sets.classes import class_metrics, pair_by_caption
-    from soundloom.evaluation.sets.manifest import read_set
     from soundloom.evaluation.sets.metrics import Names
 
     pairs = pair_by_caption(sounds.items, read_set(reference).items)
@@ -94,8 +95,13 @@ def _save(name: str, reference: Reference) -> None:
     sys.stderr.write(escaped(f"saved the reference {write_reference(name, reference)}\n"))
 
 
-def _prompts(reference: str) -> str | None:
-    """Return the set whose captions are the prompts, unless the reference has no sounds."""
-    from soundloom.evaluation.sets.references import is_reference
+def _captions(reference: str) -> PromptList | None:
+    """Return the captions of a reference as prompts, if it has any."""
+    from soundloom.evaluation.sets.prompts import prompts_of
+    from soundloom.evaluation.sets.references import is_reference, read_reference
+    from soundloom.evaluation.sets.report import stored_prompts
 
-    return None if is_reference(reference) else reference
+    if is_reference(reference):
+        return stored_prompts(read_reference(reference))
+    sounds = read_set(reference)
+    return prompts_of(sounds) if any(item.caption for item in sounds.items) else None
