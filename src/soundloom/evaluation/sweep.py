@@ -112,15 +112,21 @@ def run_sweep(sweep: Sweep, folder: Path) -> Report:
     base = sources[0][1].report
     return Report(
         "sweep",
-        {**base.subject, "name": f"{base.subject.get('model', 'model')} at {len(sources)} settings"},
+        {**_common(sources), "name": f"{base.subject.get('model', 'model')} at {len(sources)} settings"},
         {**base.data, "settings": [name for name, _ in sources], "quality": sweep.quality},
         tuple(metric for name, source in sources for metric in _named(source.report, name)),
         base.recipes,
         curves=_trade_off(sources, sweep.quality),
         cost={"seconds": sum(source.report.cost.get("seconds", 0.0) for _, source in sources)},
-        comparison=differences.comparison,
+        comparison=tuple(one for one in differences.comparison if one.p is not None),
         notes=differences.notes,
     )
+
+
+def _common(sources: Sequence[tuple[str, Source]]) -> dict[str, Any]:
+    """Return what is true of the model at all settings."""
+    first, *others = (source.report.subject for _, source in sources)
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
 
 def _generated(sweep: Sweep, name: str, setting: Setting, model: Model, folder: Path) -> GeneratedSet:
