@@ -79,8 +79,10 @@ def test_texts_do_not_depend_on_their_batch(embedder):
 def test_pickled_weights_give_the_same_vectors_and_run_no_code(folder, tmp_path):
     from transformers import ClapModel
 
-    model = ClapModel.from_pretrained(folder)
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    state = ClapModel.from_pretrained(folder).state_dict()
+    trained = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}  # as older versions store
+    assert len(trained) < len(state)
+    torch.save(trained, tmp_path / "pytorch_model.bin")
     for path in folder.glob("*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     pickled, plain = open_embedder("pickled", tmp_path, device="cpu"), open_embedder("plain", folder, device="cpu")
