@@ -67,11 +67,17 @@ def test_every_repository_has_a_pinned_commit_and_hash_of_its_weights():
         assert len(weights.source.files[0].sha256) == 64
 
 
-def test_the_list_names_all_embedders(capsys):
+def test_the_list_names_all_embedders(capsys, tmp_path):
+    (tmp_path / "config" / "embedders").mkdir(parents=True)
+    for name in ("vggish", "mine"):
+        (tmp_path / "config" / "embedders" / f"{name}.toml").write_text('python = "python3"')
     assert main(["eval", "fetch", "--list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in EMBEDDERS)
     assert printed.count("not fetched") == len(PACKAGED) + len(HUB)
+    states = {line.split()[0]: line for line in printed.splitlines()}
+    assert "not configured" in states["muq"]
+    assert all(" configured " in states[name] for name in ("vggish", "mine"))
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(capsys):

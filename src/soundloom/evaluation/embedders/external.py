@@ -77,6 +77,11 @@ def is_configured(name: str) -> bool:
     return all(c.isalnum() or c in "-_." for c in name) and config_file(name).is_file()
 
 
+def configured() -> list[str]:
+    """Return the names of all embedders that the configuration folder says how to start."""
+    return sorted(path.stem for path in (config_folder() / "embedders").glob("*.toml") if is_configured(path.stem))
+
+
 def load_external(name: str) -> Embedder:
     """Start the process of an embedder.
 

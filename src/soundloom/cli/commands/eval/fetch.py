@@ -58,19 +58,20 @@ def run(options: Options) -> None:
 
 
 def _print_list(as_json: bool) -> None:
-    from soundloom.evaluation.embedders.external import is_configured
+    from soundloom.evaluation.embedders.external import configured, is_configured
     from soundloom.evaluation.embedders.fetch import find_fetched
     from soundloom.evaluation.embedders.load import EMBEDDERS, PLUGINS
     from soundloom.evaluation.embedders.weights import HUB, PACKAGED
 
     def state(name: str) -> str:
-        if name in PLUGINS:
+        if name in PLUGINS or name not in EMBEDDERS:
             return "configured" if is_configured(name) else "not configured"
         if name not in PACKAGED and name not in HUB:
             return "no weights needed"
         return "here" if find_fetched(name) else "not fetched"
 
-    rows = [(name, state(name), summary) for name, summary in EMBEDDERS.items()]
+    own = {name: "in another process" for name in configured() if name not in EMBEDDERS}
+    rows = [(name, state(name), summary) for name, summary in {**EMBEDDERS, **own}.items()]
     if as_json:
         print_results({"embedders": [dict(zip(("name", "state", "summary"), row, strict=True)) for row in rows]})
         return
