@@ -39,3 +39,11 @@ def test_a_report_of_the_codec_of_mini(soundloom, sounds, tmp_path, monkeypatch)
 def test_requests_that_make_no_sense(soundloom, sounds, arguments, sentence):
     done = soundloom("eval", "codec", *arguments)
     assert done.code != 0 and sentence in done.err
+
+
+@pytest.mark.parametrize(("limit", "code"), [(0, 1), (100, 0)])
+def test_a_gate_that_fails_sets_the_exit_code(soundloom, sounds, tmp_path, monkeypatch, limit, code):
+    monkeypatch.setenv("SOUNDLOOM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "gates.toml").write_text(f'[[gate]]\nfigure = "codec/log_mel"\nat_most = {limit}\n')
+    done = soundloom("eval", "codec", "--sounds", sounds, "--limit", 2, "--quiet", "--gates", "gates.toml")
+    assert done.code == code, done.err

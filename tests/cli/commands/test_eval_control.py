@@ -40,3 +40,10 @@ def test_no_clip_is_dropped(soundloom, tiny_model_folder):
 def test_requests_that_make_no_sense(soundloom, arguments, sentence):
     done = soundloom("eval", "control", *arguments)
     assert done.code != 0 and sentence in done.err
+
+
+@pytest.mark.parametrize(("limit", "code"), [(1.1, 1), (0, 0)])
+def test_a_gate_that_fails_sets_the_exit_code(soundloom, tmp_path, limit, code):
+    (tmp_path / "gates.toml").write_text(f'[[gate]]\nfigure = "control/side"\nat_least = {limit}\n')
+    done = soundloom("eval", "control", "--controls", "side", "--prompts", 1, "--seconds", 1, "--gates", "gates.toml")
+    assert done.code == code, done.err

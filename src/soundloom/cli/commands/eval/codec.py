@@ -39,7 +39,7 @@ class Options(ModelOptions, RecipeOptions, ReportOptions):
     seconds: float = seconds_flag(default=30.0, help="use at most the first S seconds of each (default: 30)")
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> int:
     if not options.sounds:
         raise RequestError("eval codec needs --sounds", "name a folder of sounds, a table, or a set.json")
     from soundloom.evaluation.codec.report import CodecConfig, decoded_files, evaluate_codec
@@ -59,4 +59,4 @@ def run(options: Options) -> None:
             model = open_with(load_stable_audio, options, "auto", keep_loaded=True, keep_bad=True)
         files = Path(temporary)
         report = evaluate_codec(model, sounds, files, config, measuring, counter("decoded", options.quiet))
-        finish_report(report, options, decoded_files(report, files) if folder else {})
+        return finish_report(report, options, decoded_files(report, files) if folder else {})
