@@ -61,6 +61,14 @@ def test_the_codec_is_the_ceiling(embed):
     assert metrics["codec/seam/rank_beyond"].goal is None
 
 
+def test_the_ceiling_depends_on_the_codec_inside_the_region_alone(embed):
+    trips = [each.audio.copy() for each in SOURCES]
+    for edit, audio in zip(EDITS, trips, strict=True):
+        audio[:, : edit.span[0]] = audio[:, edit.span[1] :] = 0.9
+    metrics, _ = figures([each.audio for each in SOURCES], embed, trips)
+    assert metrics["codec/region/fad/1s"].value == pytest.approx(0, abs=1e-6)
+
+
 def test_failures_are_counted_and_not_dropped(embed):
     audios = [each.audio.copy() for each in SOURCES]
     audios[0] = None

@@ -63,11 +63,13 @@ class RegionEmbeddings:
         return self._real[place]
 
     def codec(self, place: Place) -> RegionVectors | None:
+        """Return the vectors of a source with its round trip in the region alone, as an edit has it."""
         audio = self.round_trips[place[0]]
         if audio is None:
             return None
         if place not in self._codec:
-            self._codec[place] = self.of(audio, self.sources[place[0]].rate, place[1])
+            source = self.sources[place[0]]
+            self._codec[place] = self.of(splice(source, audio, place[1]), source.rate, place[1])
         return self._codec[place]
 
     def foreign(self, place: Place) -> Vectors | None:
@@ -133,6 +135,11 @@ def measure_regions(
     return RegionMetrics(metrics, [_record(result) for result in found], curves, notes)
 
 
+def splice(source: Source, audio: NDArray[np.float32], span: Span) -> NDArray[np.float32]:
+    """Return a source with other audio of its length in a region, crossfaded as edits are."""
+    return blend(source.audio, 0, audio, [span], round(CROSSFADE * source.rate))
+
+
 def spliced_round_trips(
     edits: Sequence[RegionEdit], round_trips: Sequence[NDArray[np.float32] | None]
 ) -> Iterator[EditResult]:
@@ -140,8 +147,7 @@ def spliced_round_trips(
     for edit in {(one.number, one.span): one for one in edits}.values():
         audio = round_trips[edit.number]
         if audio is not None:
-            fade = round(CROSSFADE * edit.source.rate)
-            yield replace(measure_edit(edit, blend(edit.source.audio, 0, audio, [edit.span], fade)), audio=None)
+            yield replace(measure_edit(edit, splice(edit.source, audio, edit.span)), audio=None)
 
 
 def kept_metrics(results: Sequence[EditResult]) -> list[Metric]:
