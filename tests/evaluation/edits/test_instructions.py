@@ -73,6 +73,17 @@ class ToneEmbedder:
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
 
+class ToneTagger(ToneEmbedder):
+    """Also names bass and drums, by their shares of the power."""
+
+    info = EmbedderInfo("tagger", RATE, RATE, 2, "hash", labels=("bass", "drums"))
+    embed_text = None
+
+    def classify(self, windows):
+        power = self.embed(windows) ** 2
+        return 10 * power / power.sum(axis=1, keepdims=True) - 5
+
+
 @pytest.fixture
 def tones():
     times = np.arange(RATE) / RATE
@@ -105,6 +116,20 @@ def test_obeying_raises_the_delta_and_disobeying_does_not(tones, scorer):
     assert unchanged["edit/kept"] == pytest.approx(1)
     assert unchanged["edit/delta"] == pytest.approx(0, abs=1e-6)
     assert unchanged["stems/si_sdr_improvement"] == 0
+
+
+def test_a_tagger_hears_whether_instruments_went_or_stayed(tones):
+    bass, drums = tones
+    tagger = InstructionScorer(
+        SpanEmbedder(ToneTagger(), find_recipe("soundloom", "tones")), INSTRUMENTS, lambda a, _: a
+    )
+    mix = Source("mix", bass + drums, RATE, "drums and bass")
+    remove, only, piano = plan_instructions([mix], ("Remove drums", "Only drums", "Only piano"), (1,))
+    assert tagger.score(remove, result(bass)).figures["edit/tag"] > 0.4
+    assert tagger.score(remove, result(drums)).figures["edit/tag"] < -0.4
+    assert tagger.score(only, result(drums)).figures["edit/tag"] > 0.4
+    assert "edit/tag" not in tagger.score(piano, result(bass)).figures
+    assert "edit/tag" not in tagger.score(only, result(0 * drums)).figures
 
 
 def test_silence_is_a_failure_unless_nothing_should_remain(tones, scorer):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.errors import AudioError
+from soundloom.evaluation.controls.tags import tag_probabilities
 from soundloom.evaluation.edits.kept import Span
-from soundloom.evaluation.embedders.base import Embedder
+from soundloom.evaluation.embedders.base import Classifier, Embedder, Floats
 from soundloom.evaluation.frontend import prepare
 from soundloom.evaluation.recipes import Recipe
 
@@ -31,14 +32,23 @@ class SpanEmbedder:
 
     def windows(self, audio: NDArray, rate: int) -> Vectors:
         """Return the vectors (windows, d) of a sound (c, n); none for a silent or too short one."""
+        return self._run(self.embedder.embed, audio, rate, self.embedder.info.dimensions)
+
+    def tags(self, audio: NDArray, rate: int) -> dict[str, float]:
+        """Return the mean probability over windows of each class that a classifier names; none for silence."""
+        if not isinstance(self.embedder, Classifier):
+            return {}
+        labels = self.embedder.info.labels
+        logits = self._run(self.embedder.classify, audio, rate, len(labels))
+        return dict(zip(labels, tag_probabilities(logits).tolist(), strict=True)) if len(logits) else {}
+
+    def _run(self, network: Callable[[Floats], Floats], audio: NDArray, rate: int, width: int) -> Vectors:
         info = self.embedder.info
         try:
             windows = prepare(audio, rate, info, self.recipe).windows
         except AudioError:
-            return np.zeros((0, info.dimensions))
-        parts = [
-            self.embedder.embed(windows[start : start + info.batch]) for start in range(0, len(windows), info.batch)
-        ]
+            return np.zeros((0, width))
+        parts = [network(windows[start : start + info.batch]) for start in range(0, len(windows), info.batch)]
         return np.concatenate(parts).astype(np.float64)
 
     def spans(self, audio: NDArray, rate: int, spans: Sequence[Span]) -> Vectors:

@@ -40,6 +40,7 @@ DIRECTIONS: dict[str, Direction] = {
     "edit/target": "higher",
     "edit/delta": "higher",
     "edit/directional": "higher",
+    "edit/tag": "higher",
     "stems/log_mel": "lower",
     "stems/si_sdr": "higher",
     "stems/si_sdr_improvement": "higher",
@@ -60,6 +61,7 @@ class InstructionScorer:
     round_trip: RoundTrip
     _texts: dict[str, Vectors] = field(default_factory=dict)
     _sources: dict[int, Vectors] = field(default_factory=dict)
+    _tags: dict[int, dict[str, float]] = field(default_factory=dict)
     _truths: dict[tuple[int, str], NDArray[np.float32]] = field(default_factory=dict)
 
     @property
@@ -73,7 +75,7 @@ class InstructionScorer:
         if captions(edit.instruction, source, self.instruments).may_be_silent:
             found.discard("silent")
         failures = tuple(sorted(found))
-        figures = self._scores(edit, audio)
+        figures = self._scores(edit, audio) | self._tag(edit, audio)
         if "not finite" not in failures:
             figures |= self._stems(edit, audio)
         known = {name: value for name, value in figures.items() if np.isfinite(value)}
@@ -101,6 +103,20 @@ class InstructionScorer:
             "edit/directional": float(found.directional[0]),
             "edit/kept": float(found.kept[0]),
         }
+
+    def _tag(self, edit: InstructionEdit, audio: NDArray[np.float32]) -> dict[str, float]:
+        """Return how much more probable the instrument became for a tagger, or less probable if it was to go."""
+        parsed = parse_instruction(edit.instruction, self.instruments)
+        if parsed is None:
+            return {}
+        verb, instrument = parsed
+        if edit.number not in self._tags:
+            self._tags[edit.number] = self.embed.tags(edit.source.audio, edit.source.rate)
+        before, after = self._tags[edit.number], self.embed.tags(audio, edit.source.rate)
+        if instrument not in before or instrument not in after:
+            return {}
+        change = after[instrument] - before[instrument]
+        return {"edit/tag": -change if verb == "No" else change}
 
     def _text(self, text: str) -> Vectors:
         if text not in self._texts:
@@ -153,7 +169,7 @@ def instruction_metrics(
         metrics += _means(f"{name}/{precision}", name, records, groups, unit, recipe, embedder)
     for instruction in dict.fromkeys(edit.instruction for edit in edits):
         chosen = [index for index, edit in enumerate(edits) if edit.instruction == instruction]
-        for name in ("edit/instruction", "edit/delta", "edit/kept"):
+        for name in ("edit/instruction", "edit/delta", "edit/tag", "edit/kept"):
             if name in names:
                 some = [records[index] for index in chosen]
                 label = f"{name}/{precision}/{instruction}"
