@@ -93,7 +93,7 @@ def evaluate_music_edits(
         tuple(options.instructions) or INSTRUCTIONS,
         options.seeds or 1,
         options.window,
-        "fp32" if options.precisions else None,
+        "fp32" if options.precisions and not options.no_fp32 else None,
     )
     saver = ClipSaver(folder)
 

@@ -86,6 +86,7 @@ def test_an_editor_is_measured_in_int4_too(soundloom, tmp_path):
         (("--model", "instruct-musicgen", "--recipe", "seed-clap"), "soundloom eval fetch clap-htsat-unfused"),
         (("--model", "instruct-musicgen", "--gaps", "1"), "--gaps is for Stable Audio models"),
         (("--instruction", "Only drums"), "--instruction is for editors"),
+        (("--no-fp32",), "--no-fp32 is for editors"),
         (("--precisions", "int4"), "no precision is named 'int4'"),
         (("--parts", "regions,choruses"), "there is no part 'choruses'"),
         (("--levels", "0.5,1.5"), "--levels between 0 and 1"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from soundloom.cli.options.evaluation import RecipeOptions, ReportOptions
-from soundloom.cli.options.flags import Extend, flag, numbers
+from soundloom.cli.options.flags import Extend, flag, numbers, switch
 from soundloom.cli.options.model import ModelOptions
 from soundloom.cli.options.shared import precision_flag, seconds_flag, steps_flag
 
@@ -60,6 +60,10 @@ class EditsOptions(ModelOptions, RecipeOptions, ReportOptions):
         help="for MusicGen; repeatable (default: Only drums, Only piano, Remove drums, Only bass)",
     )
     window: float | None = flag("--window", type=float, metavar="S", help="seconds per pass of MusicGen (default: 5)")
+
+    no_fp32: bool = switch(
+        "--no-fp32", help="for MusicGen: compare precisions only with the first, not with FP32, which takes most memory"
+    )
 
     @property
     def part_names(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from soundloom.evaluation.recipes import DEFAULT_RECIPE
 if TYPE_CHECKING:
     from soundloom.evaluation.edits.embedding import SpanEmbedder
 
-_MUSIC_ONLY = ("instructions", "window")
+_MUSIC_ONLY = ("instructions", "window", "no_fp32")
 _SOUND_ONLY = ("steps", "parts", "gaps", "levels")
 
 
@@ -76,7 +76,7 @@ def _completed(options: Options, is_music: bool) -> Options:
     wrong = _SOUND_ONLY if is_music else _MUSIC_ONLY
     if given := [name for name in wrong if getattr(options, name)]:
         family = "Stable Audio models" if is_music else "editors such as instruct-musicgen"
-        flag_name = {"instructions": "instruction"}.get(given[0], given[0])
+        flag_name = {"instructions": "instruction", "no_fp32": "no-fp32"}.get(given[0], given[0])
         raise RequestError(f"--{flag_name} is for {family}", "leave it out, or name another --model")
     sources, seconds, seeds = (MUSIC_SOURCES, MUSIC_SECONDS, MUSIC_SEEDS) if is_music else (SOURCES, SECONDS, SEEDS)
     options = replace(
