@@ -161,11 +161,12 @@ def test_packages_missing_in_the_other_environment_are_named(monkeypatch, tmp_pa
         load_embedder("broken")
 
 
-def test_plugins_import_the_packages_that_they_are_named_after():
-    """The folder of the worker is not searched: `muq.py` would import itself."""
-    worker = [sys.executable, str(PLUGIN_FOLDER / "worker.py"), str(PLUGIN_FOLDER / "muq.py")]
+def test_plugins_import_the_packages_that_they_are_named_after(tmp_path):
+    """The worker's folder is not searched, where `import muq` would find the plug-in."""
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text("import muq")
     with pytest.raises(EngineError, match="No module named 'muq'"):
-        start_external("muq", worker)
+        start_external("muq", [sys.executable, str(PLUGIN_FOLDER / "worker.py"), str(plugin)])
 
 
 def test_every_plugin_has_its_file():
