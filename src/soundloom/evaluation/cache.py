@@ -31,7 +31,7 @@ FOLDER = "embeddings"  # in the cache folder
 PREFIX, ENDING = "shard-", ".safetensors"
 FORMAT = "1"  # of a shard; others are not read
 RULES = "1"  # of soundloom.evaluation.frontend; a change of levels, resampling, windows or faults needs another number
-FLUSH_ENTRIES, FLUSH_BYTES, FLUSH_SECONDS = 1024, 1 << 24, 30.0  # what is held before a shard is written
+FLUSH_ENTRIES, FLUSH_BYTES, FLUSH_SECONDS = 512, 1 << 24, 10.0  # what is held before a shard is written
 OPEN_SHARDS = 16
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, CheckpointError)  # of damaged or removed shards
 
