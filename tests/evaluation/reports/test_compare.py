@@ -122,8 +122,29 @@ def test_failed_clips_are_compared_and_missing_values_are_counted():
     assert "align/score: 20 of 40 pairs lack a value" in found.notes
 
 
+@pytest.mark.parametrize(("count", "verdict"), [(4, "undecided"), (30, "undecided"), (100, "same")])
+def test_few_labels_without_a_difference_do_not_prove_that_there_is_none(count, verdict):
+    """Other figures differ, so these are not the same clips."""
+    reports = []
+    for seed in (0, 1):
+        clips = tuple(
+            ClipRecord(f"p{i}", figures={"right": 1.0, "score": float(score)})
+            for i, score in enumerate(normal(count, seed))
+        )
+        metric = Metric("right", 1.0, count, unit="%", direction="higher")
+        reports.append(source(replace(made_report(1), clips=clips, metrics=(metric,))))
+    assert verdicts(compare(reports[0], reports[1:]))["right"] == verdict
+    assert verdicts(compare(reports[0], reports[:1]))["right"] == "same"
+
+
+def test_figures_that_clips_do_not_have_are_not_missing():
+    clips = tuple(ClipRecord(f"p{i}", figures={"tempo": 1.0} if i < 5 else {"pitch": 2.0}) for i in range(10))
+    report = replace(made_report(1), clips=clips)
+    assert not compare(source(report), [source(report)]).notes
+
+
 def test_figures_without_pairs_are_the_same_only_where_they_are_equal():
-    kept = Metric("edit/kept_samples", 0, 4, goal=0, bound="at most")
+    kept = Metric("edit/kept_samples", 0, 4, goal=0, bound="at most", direction="lower")
     base = replace(made_report(), metrics=(kept,), clips=())
     other = replace(base, metrics=(replace(kept, value=3),))
     assert verdicts(compare(source(base), [source(base)])) == {"edit/kept_samples": "same"}

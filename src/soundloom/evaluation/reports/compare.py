@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from soundloom.evaluation.reports.pairs import (
     FAILURES,
     PairedValues,
     Pairs,
+    are_identical,
     common_figures,
     pair_clips,
     paired_values,
@@ -27,7 +29,7 @@ from soundloom.evaluation.reports.record import ClipRecord, Difference, Report, 
 from soundloom.evaluation.reports.stored_sets import set_differences
 from soundloom.evaluation.reports.write import read_report, report_path
 from soundloom.evaluation.statistics.adjust import benjamini_hochberg, holm
-from soundloom.evaluation.statistics.intervals import Interval, bca, percentiles, resample_indices
+from soundloom.evaluation.statistics.intervals import LEVEL, Interval, bca, percentiles, resample_indices
 from soundloom.evaluation.statistics.tests import mcnemar, sign_flip, wilcoxon
 
 SIGNIFICANT = 0.05
@@ -119,11 +121,15 @@ def differences_between(
             found += [item] if item else []
     sets, remarks = _set_differences(base, other, pairs, margins)
     found += sets
+    if len(pairs.indices) and are_identical(pairs, first.clips, second.clips):
+        found = [
+            replace(item, interval=(0.0, 0.0), narrow=(0.0, 0.0)) if not item.difference else item for item in found
+        ]
     measured = {item.figure for item in found}
     found += [
         _unpaired(metric, found_metric, margins.get(metric.name))
         for metric in first.metrics
-        if metric.name not in measured and (found_metric := _metric(second, metric.name))
+        if metric.name not in measured and metric.direction and (found_metric := _metric(second, metric.name))
     ]
     return found, [*notes, *remarks]
 
@@ -193,7 +199,11 @@ def difference_of(figure: str, values: PairedValues, metric: Metric | None, marg
     )
     if len(steps) < MIN_PAIRS:
         return replace(common, method="one pair")
-    interval, narrow, name = mean_intervals(steps)
+    is_share = common.unit == "%"
+    if values.are_labels or (is_share and not steps.any()):
+        interval, narrow, name = label_interval(steps), label_interval(steps, NARROW), "Agresti-Min"
+    else:
+        interval, narrow, name = mean_intervals(steps)
     p, test = _paired_test(values)
     return replace(
         common, interval=interval, narrow=narrow, p=p, p_check=wilcoxon(steps).p, method=f"{name} over prompts, {test}"
@@ -212,9 +222,23 @@ def mean_intervals(steps: Floats, seed: int = 0) -> tuple[Interval, Interval, st
     return percentiles(means), percentiles(means, NARROW), "bootstrap"
 
 
+def label_interval(steps: Floats, level: float = LEVEL) -> Interval:
+    """Return the interval of a difference of shares from paired labels: steps are -1, 0 or 1.
+
+    A bootstrap of few labels without any difference would be certain that there is none. Source: Agresti and Min 2005,
+    half a pair added to each of the four outcomes.
+    """
+    gained, lost = (steps > 0).sum() + 0.5, (steps < 0).sum() + 0.5
+    count = len(steps) + 2
+    center = (gained - lost) / count
+    deviation = np.sqrt(gained + lost - (gained - lost) ** 2 / count) / count
+    reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
+    return float(max(center - reach, -1.0)), float(min(center + reach, 1.0))
+
+
 def _paired_test(values: PairedValues) -> tuple[float, str]:
     """McNemar's exact test for labels that are right or wrong, else sign flips."""
-    if values.single and np.isin([values.base, values.other], (0.0, 1.0)).all():
+    if values.are_labels:
         steps = values.differences
         return mcnemar(int((steps < 0).sum()), int((steps > 0).sum())), "McNemar's test"
     return sign_flip(values.differences).p, "sign flips"

@@ -68,7 +68,8 @@ def _by_prompt(clips: Sequence[ClipRecord]) -> dict[str, list[int]]:
 class PairedValues:
     """Values of a figure in two reports, the mean over seeds of each prompt (prompts,).
 
-    `single` says whether each prompt has one pair, `missing` counts pairs that lack a finite value on a side.
+    `single` says whether each prompt has one pair. `missing` counts pairs that lack a finite value on a side, but not
+    those of clips that do not have the figure at all.
     """
 
     base: Floats
@@ -79,6 +80,11 @@ class PairedValues:
     @property
     def differences(self) -> Floats:
         return self.other - self.base
+
+    @property
+    def are_labels(self) -> bool:
+        """Whether each prompt has one pair of clips that are right or wrong, 1 or 0."""
+        return self.single and bool(np.isin([self.base, self.other], (0.0, 1.0)).all())
 
 
 def paired_values(pairs: Pairs, base: Sequence[ClipRecord], other: Sequence[ClipRecord], figure: str) -> PairedValues:
@@ -91,7 +97,9 @@ def paired_values(pairs: Pairs, base: Sequence[ClipRecord], other: Sequence[Clip
     used, numbers = np.unique(groups, return_inverse=True)
     counts = np.bincount(numbers, minlength=len(used))
     means = np.stack([np.bincount(numbers, kept[:, side], len(used)) for side in (0, 1)], 1) / counts[:, None]
-    return PairedValues(means[:, 0], means[:, 1], bool((counts == 1).all()), int((~finite).sum()))
+    applies = [figure == FAILURES or figure in base[i].figures or figure in other[j].figures for i, j in pairs.indices]
+    missing = int((np.array(applies, bool) & ~finite).sum())
+    return PairedValues(means[:, 0], means[:, 1], bool((counts == 1).all()), missing)
 
 
 def _value(clip: ClipRecord, figure: str) -> float:
@@ -99,6 +107,14 @@ def _value(clip: ClipRecord, figure: str) -> float:
         return float(bool(clip.failures))
     value: Mapping[str, float] = clip.figures
     return float(value.get(figure, np.nan))
+
+
+def are_identical(pairs: Pairs, base: Sequence[ClipRecord], other: Sequence[ClipRecord]) -> bool:
+    """Return whether all pairs have equal figures and failures, as reports of the same clips do."""
+    return all(
+        base[i].failures == other[j].failures and repr(base[i].figures) == repr(other[j].figures)
+        for i, j in pairs.indices
+    )
 
 
 def common_figures(base: Sequence[ClipRecord], other: Sequence[ClipRecord]) -> list[str]:
