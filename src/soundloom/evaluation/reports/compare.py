@@ -199,8 +199,7 @@ def difference_of(figure: str, values: PairedValues, metric: Metric | None, marg
     )
     if len(steps) < MIN_PAIRS:
         return replace(common, method="one pair")
-    is_share = common.unit == "%"
-    if values.are_labels or (is_share and not steps.any()):
+    if common.unit == "%" and (values.are_labels or not steps.any()):
         interval, narrow, name = label_interval(steps), label_interval(steps, NARROW), "Agresti-Min"
     else:
         interval, narrow, name = mean_intervals(steps)

@@ -29,6 +29,7 @@ from soundloom.evaluation.reports.verdict import verdict_line
 MAX_CLIPS = 60  # worst ones; report.json has all
 MAX_EMBEDDED, MAX_EMBEDDED_TOTAL = 2**20, 24 * 2**20  # bytes of audio files
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src * data:"
+WIDE = ("method", "recipe, embedder", "published")  # columns whose text is not broken
 WORDS = ("passed", "failed", "better", "worse", "undecided")
 MEDIA_TYPES = {".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg", ".ogg": "audio/ogg"}
 
@@ -114,7 +115,9 @@ def _row(section: Section, row: tuple[str, ...]) -> str:
 
 
 def _align(section: Section, column: int) -> str:
-    return ' class="n"' if column in section.numeric else ""
+    if column in section.numeric:
+        return ' class="n"'
+    return ' class="w"' if section.columns[column] in WIDE else ""
 
 
 def _word(cell: str) -> str:

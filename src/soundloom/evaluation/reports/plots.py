@@ -84,9 +84,10 @@ def _axes(curve: Curve, across: Sequence[float], up: Sequence[float], place: obj
 def differences_svg(differences: Sequence[Difference]) -> str:
     """Return one row for each difference with its interval; the scale of a row is its margin, shaded, if it has one.
 
-    Rows are drawn so that right is better, where a figure has a better direction.
+    Rows are drawn so that right is better; figures without a better direction are left out.
     """
-    rows = [item for item in differences if item.interval and all(map(math.isfinite, item.interval))]
+    directed = [item for item in differences if item.direction and item.interval]
+    rows = [item for item in directed if item.interval and all(map(math.isfinite, item.interval))]
     if not rows:
         return ""
     width, label, top = 640, 250, 8

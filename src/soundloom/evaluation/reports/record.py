@@ -127,7 +127,8 @@ def labels(reports: Sequence[Report]) -> list[str]:
 
 
 def _label(name: str, report: Report, keys: Sequence[str]) -> str:
-    values = [str(report.subject[key])[:MAX_VALUE] for key in keys if report.subject.get(key) is not None]
+    found = {key: report.subject[key] for key in keys if report.subject.get(key) is not None}
+    values = [value[:MAX_VALUE] if isinstance(value, str) else f"{key} {value}" for key, value in found.items()]
     return f"{name} ({', '.join(values)})" if values else name
 
 
