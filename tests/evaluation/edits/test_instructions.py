@@ -19,10 +19,12 @@ from soundloom.evaluation.edits.instructions import (
 )
 from soundloom.evaluation.edits.sources import Source, Sources, rendered_music
 from soundloom.evaluation.embedders.base import EmbedderInfo
+from soundloom.evaluation.embedders.clap import open_embedder
 from soundloom.evaluation.embedders.load import load_embedder
 from soundloom.evaluation.recipes import find_recipe
 from soundloom.pipeline.load import load_music
 from soundloom.testing.musicgen import make_musicgen, tiny_musicgen
+from tests.training.objectives.test_clap import write_clap
 
 INSTRUMENTS = ("Drums", "Bass", "Piano", "Guitar")
 RATE = 16000
@@ -197,6 +199,21 @@ def test_precisions_of_an_editor_are_compared_on_equal_noise(editor):
     assert values["edit/instruction/int8-copy"] == pytest.approx(
         values["edit/instruction/int8"] - values["edit/instruction/copy"]
     )
+    assert report.notes == ()
+
+
+@pytest.mark.slow
+def test_clap_scores_instructions_and_target_captions(editor, tmp_path):
+    """With random weights: scores exist, and lie between those of the texts."""
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    clap = open_embedder("tiny", write_clap(tmp_path / "clap"), device="cpu")
+    report = evaluate(editor, clap, ("fp32",), seeds=2)
+    values = {metric.name: metric.value for metric in report.metrics}
+    for name in ("instruction", "target", "before", "directional", "kept"):
+        assert -1 <= values[f"edit/{name}/fp32"] <= 1
+    assert values["edit/delta/fp32"] == pytest.approx(values["edit/target/fp32"] - values["edit/before/fp32"])
+    both = [values[f"edit/instruction/fp32/{words}"] for words in ("Only drums", "Remove bass")]
+    assert values["edit/instruction/fp32"] == pytest.approx(np.mean(both))
     assert report.notes == ()
 
 
