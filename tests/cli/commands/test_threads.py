@@ -12,7 +12,7 @@ from soundloom.bench.cases import Case
 from soundloom.cli.commands import COMMANDS
 from soundloom.cli.commands.bench import Options, _cases
 from soundloom.cli.commands.completion import flags_of
-from soundloom.cli.commands.eval import Options as EvalOptions
+from soundloom.cli.commands.eval.synthetic import Options as EvalOptions
 from soundloom.cli.commands.eval.synthetic import _flags
 
 COMPUTING = {"generate", "vary", "inpaint", "extend", "edit", "encode", "decode", "quantize", "train", "eval", "bench"}
