@@ -109,7 +109,7 @@ class Options(EngineOptions, DeviceOptions, DownloadOptions, RecipeOptions, Repo
         require_length(self.seconds)
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> int:
     options.check()
     grid, folder = options.grid(), options.folder
     from soundloom.evaluation.sweep import Sweep, run_sweep, sweep_table
@@ -125,7 +125,7 @@ def run(options: Options) -> None:
     with tempfile.TemporaryDirectory(prefix="soundloom-sweep-") as temporary:
         with at_level(logging.ERROR):  # warnings about single clips are part of the report
             report = run_sweep(sweep, folder or Path(temporary))
-        finish_report(report, options, {}, sweep_table(report))
+        return finish_report(report, options, {}, sweep_table(report))
 
 
 def _loader(options: Options) -> Callable[[str], Model]:
