@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soundloom.audio.channels import to_channels
 from soundloom.audio.loudness import integrated_loudness
 from soundloom.audio.resample import resampled_length
-from soundloom.errors import AudioError
+from soundloom.errors import AudioError, RequestError
 from soundloom.evaluation.embedders.base import EmbedderInfo
 from soundloom.evaluation.recipes import Recipe
 from soundloom.evaluation.windows import plan_windows
@@ -50,6 +50,16 @@ def _is_clipped(magnitude: NDArray) -> bool:
     for shift in range(1, CLIPPED):
         runs &= full[:, shift : full.shape[1] - CLIPPED + 1 + shift]
     return bool(runs.any())
+
+
+def require_fit(recipe: Recipe, info: EmbedderInfo) -> None:
+    """Raise RequestError if the windows of a recipe are not those that an embedder hears."""
+    if recipe.window and round(recipe.window * info.rate) != info.window:
+        raise RequestError(
+            f"the recipe {recipe.name} has windows of {recipe.window:g} s, "
+            f"but {info.name} hears {info.window / info.rate:g} s",
+            "use --recipe soundloom, or another embedder",
+        )
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,11 @@ class RecipeOptions:
     def open_embedder(self, recipe: Recipe, device: str | None = None) -> Embedder:
         """Load the embedder of a recipe. Raises RequestError, EngineError, or ModelNotFoundError."""
         from soundloom.evaluation.embedders.load import load_embedder
+        from soundloom.evaluation.frontend import require_fit
 
-        return load_embedder(recipe.embedder, device)
+        embedder = load_embedder(recipe.embedder, device)
+        require_fit(recipe, embedder.info)
+        return embedder
 
     def open_cache(self) -> EmbeddingCache | None:
         """Open the cache of embeddings unless --no-cache was given."""
