@@ -17,7 +17,7 @@ from soundloom.bench.report import compare, plot, ratio_line, read_baseline, tab
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
 from soundloom.cli.options.model import EngineOptions, ThreadOptions
 from soundloom.cli.options.output import SaveOptions
-from soundloom.cli.options.shared import models_flag, seconds_flag, steps_flag, weights_flag
+from soundloom.cli.options.shared import models_flag, precisions_flag, seconds_flag, steps_flag, weights_flag
 from soundloom.cli.terminal.results import print_results
 from soundloom.config.catalogue import require_entry
 from soundloom.config.stable_audio.model import ModelConfig
@@ -44,9 +44,7 @@ class Options(EngineOptions, ThreadOptions, SaveOptions):
     seconds: Sequence[float] = seconds_flag(
         default=(), action=Extend, type=numbers(float), help="lengths of the clips (default: 5,30)"
     )
-    precisions: Sequence[str] = flag(
-        "--precisions", default=DEFAULT_PRECISIONS, nargs="+", metavar="NAME", help="precisions of the transformer"
-    )
+    precisions: Sequence[str] = precisions_flag(default=DEFAULT_PRECISIONS, help="precisions of the transformer")
     published: bool = switch(
         "--published", help="measure the cases of the published table: small-music and medium at 5, 30, 120, and 380 s"
     )

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from soundloom.cli.options.evaluation import RecipeOptions, ReportOptions
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
 from soundloom.cli.options.model import ModelOptions
-from soundloom.cli.options.shared import precision_flag, seconds_flag, steps_flag
+from soundloom.cli.options.shared import (
+    precision_flag,
+    precisions_flag,
+    seconds_flag,
+    seeds_flag,
+    sounds_flag,
+    steps_flag,
+    window_flag,
+)
 
 SOURCES, MUSIC_SOURCES = 20, 4
 SECONDS, MUSIC_SECONDS = 12.0, 5.0
@@ -20,21 +28,19 @@ PARTS = ("regions", "loops", "variations")
 class EditsOptions(ModelOptions, RecipeOptions, ReportOptions):
     """Edits."""
 
-    sounds: str | None = flag("--sounds", metavar="SET", help="a folder, a CSV or JSONL table, or a set.json")
+    sounds: str | None = sounds_flag(help="a folder, a CSV or JSONL table, or a set.json")
     sources: int | None = flag(
         "--sources", type=int, metavar="N", help=f"sounds to edit (default: {SOURCES}; {MUSIC_SOURCES} by instruction)"
     )
     seconds: float | None = seconds_flag(
         help=f"of each sound (default: {SECONDS:g}, or the model's longest; {MUSIC_SECONDS:g} by instruction)"
     )
-    seeds: int | None = flag(
-        "--seeds", type=int, metavar="K", help=f"edits of each kind (default: {SEEDS}; {MUSIC_SEEDS} by instruction)"
+    seeds: int | None = seeds_flag(
+        default=None, help=f"edits of each kind (default: {SEEDS}; {MUSIC_SEEDS} by instruction)"
     )
     steps: int | None = steps_flag(help="sampling steps (default: the model's)")
     precision: str = precision_flag(default="auto", help="precision of the transformer (default: auto)")
-    precisions: Sequence[str] = flag(
-        "--precisions", default=(), nargs="+", metavar="NAME", help="precisions to compare, also int4 for MusicGen"
-    )
+    precisions: Sequence[str] = precisions_flag(default=(), help="precisions to compare, also int4 for MusicGen")
     parts: str | None = flag("--parts", metavar="NAMES", help="of regions, loops, variations (default: all)")
     gaps: Sequence[float] = flag(
         "--gaps",
@@ -59,7 +65,7 @@ class EditsOptions(ModelOptions, RecipeOptions, ReportOptions):
         metavar="TEXT",
         help="for MusicGen; repeatable (default: Only drums, Only piano, Remove drums, Only bass)",
     )
-    window: float | None = flag("--window", type=float, metavar="S", help="seconds per pass of MusicGen (default: 5)")
+    window: float | None = window_flag(help="seconds per pass of MusicGen (default: 5)")
 
     no_fp32: bool = switch(
         "--no-fp32", help="for MusicGen: compare precisions only with the first, not with FP32, which takes most memory"

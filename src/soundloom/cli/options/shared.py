@@ -62,6 +62,8 @@ strength_flag = partial(flag, "--lora-strength", metavar="S")
 limit_flag = partial(flag, "--limit", type=int, metavar="N")
 held_out_flag = partial(flag, "--held-out", metavar="DATA")
 sounds_flag = partial(flag, "--sounds", metavar="SET")
+window_flag = partial(flag, "--window", type=float, metavar="S")
+precisions_flag = partial(flag, "--precisions", nargs="+", metavar="NAME")
 reference_flag = partial(flag, "--reference", metavar="SET", help="a set of sounds, or the name of a saved reference")
 
 

@@ -11,7 +11,7 @@ from soundloom.cli.music import edit_music
 from soundloom.cli.options.flags import flag, switch
 from soundloom.cli.options.generation import MusicOptions
 from soundloom.cli.options.prompts import quoted
-from soundloom.cli.options.shared import model_flag, prompt_flag
+from soundloom.cli.options.shared import model_flag, prompt_flag, window_flag
 from soundloom.errors import RequestError
 
 DEFAULT_MODEL = "instruct-musicgen"
@@ -33,9 +33,7 @@ class Options(MusicOptions):
     )
     model: str | None = model_flag(help=f"a MusicGen editor (default: {DEFAULT_MODEL})")
     prompt: Sequence[str] = prompt_flag(help="same as INSTRUCTION; repeatable")
-    window: float | None = flag(
-        "--window", type=float, metavar="S", help="seconds per pass, up to 10 (default: 5, as trained)"
-    )
+    window: float | None = window_flag(help="seconds per pass, up to 10 (default: 5, as trained)")
     raw: bool = switch("--raw", help="pass the instruction to the model unchanged")
     residual: bool = switch(
         "--residual", help="also write what was removed, the source minus the result, to NAME-residual"
