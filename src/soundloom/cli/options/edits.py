@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from soundloom.cli.options.evaluation import RecipeOptions, ReportOptions
+from soundloom.cli.options.evaluation import EmbedderOptions, ReportOptions
 from soundloom.cli.options.flags import Extend, flag, numbers, switch
 from soundloom.cli.options.model import ModelOptions
 from soundloom.cli.options.shared import (
@@ -25,7 +25,7 @@ PARTS = ("regions", "loops", "variations")
 
 
 @dataclass(frozen=True)
-class EditsOptions(ModelOptions, RecipeOptions, ReportOptions):
+class EditsOptions(ModelOptions, EmbedderOptions, ReportOptions):
     """Edits."""
 
     sounds: str | None = sounds_flag(help="a folder, a CSV or JSONL table, or a set.json")

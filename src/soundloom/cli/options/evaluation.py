@@ -74,7 +74,7 @@ class MeasuredOptions(EngineOptions, DeviceOptions, DownloadOptions):
 
 
 @dataclass(frozen=True)
-class RecipeOptions:
+class EmbedderOptions:
     """Recipe."""
 
     recipe: str = flag(
@@ -83,7 +83,6 @@ class RecipeOptions:
     embedder: str | None = flag(
         "--embedder", metavar="NAME", help="an embedder of `soundloom eval fetch --list` (default: the recipe's)"
     )
-    no_cache: bool = switch("--no-cache", help="embed all sounds again")
 
     def chosen_recipe(self) -> Recipe:
         """Return the recipe with the embedder that was chosen. Raises RequestError."""
@@ -97,6 +96,13 @@ class RecipeOptions:
         embedder = load_embedder(recipe.embedder, device)
         require_fit(recipe, embedder.info)
         return embedder
+
+
+@dataclass(frozen=True)
+class RecipeOptions(EmbedderOptions):
+    """Recipe."""
+
+    no_cache: bool = switch("--no-cache", help="embed all sounds again")
 
     def open_cache(self) -> EmbeddingCache | None:
         """Open the cache of embeddings unless --no-cache was given."""
