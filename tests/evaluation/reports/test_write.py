@@ -8,7 +8,7 @@ import pytest
 
 from soundloom.errors import ConfigError
 from soundloom.evaluation.metrics import Metric
-from soundloom.evaluation.reports.record import ClipRecord, Report
+from soundloom.evaluation.reports.record import ClipRecord, Curve, Report
 from soundloom.evaluation.reports.sections import figure, worst_first
 from soundloom.evaluation.reports.verdict import verdict_line
 from soundloom.evaluation.reports.write import read_report, write_report
@@ -59,6 +59,29 @@ def test_numbers_that_json_does_not_have_are_null_with_a_reason(tmp_path):
     assert metric["interval_reason"] == ["minus infinite", "infinite"]
     assert data["clips"][2]["figures"]["codec/log_mel_reason"] == "not a number"
     assert "value_reason" not in data["metrics"][0]
+
+
+def test_numbers_of_numpy_are_written_and_keys_that_look_like_reasons_stay(tmp_path):
+    metric = Metric("a", np.float32(1.5), np.int64(3), (np.float64(1), np.float64(2)))
+    data = {"n": np.int64(3), "a": np.arange(2), "b": 1.0, "b_reason": "tired", "none": np.zeros(0)}
+    write_report(replace(made_report(), metrics=(metric,), data=data), tmp_path)
+    found = read_report(tmp_path)
+    assert found.metrics[0].interval == (1, 2)
+    assert found.data == {"n": 3, "a": [0, 1], "b": 1.0, "b_reason": "tired", "none": []}
+
+
+def test_curves_may_be_empty_constant_or_not_finite(tmp_path):
+    curves = (
+        Curve("one", "x", "y", (1.0,), (2.0,)),
+        Curve("constant", "x", "y", (1.0, 2.0), (0.0, 0.0)),
+        Curve("open", "x", "y", (1.0, 2.0), (1.0, 2.0), ((-math.inf, math.inf), (1, 3))),
+        Curve("empty", "x", "y", (), ()),
+    )
+    write_report(replace(made_report(), curves=curves), tmp_path)
+    assert read_report(tmp_path).curves == curves
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert html.count("<figure>") == 3
+    assert "nan" not in "".join(re.findall(r"<svg.*?</svg>", html))
 
 
 def test_names_are_escaped_and_files_are_numbered(tmp_path):

@@ -131,13 +131,20 @@ def from_json(value: Any) -> Any:
     """Undo `to_json`, except that tuples are lists."""
     if isinstance(value, Mapping):
         reasons = {key.removesuffix(REASON): r for key, r in value.items() if key.endswith(REASON)}
-        reasons = {key: reason for key, reason in reasons.items() if key in value}
+        reasons = {key: reason for key, reason in reasons.items() if key in value and _is_reason(reason)}
         return {
             key: _restored(part, reasons.get(key))
             for key, part in value.items()
             if not (key.endswith(REASON) and key.removesuffix(REASON) in reasons)
         }
     return [from_json(part) for part in value] if isinstance(value, list) else value
+
+
+def _is_reason(value: Any) -> bool:
+    """Return whether a value is a reason, or a list of reasons and null."""
+    if isinstance(value, list):
+        return any(value) and all(part is None or _is_reason(part) for part in value)
+    return isinstance(value, str) and value in REASONS
 
 
 def _restored(value: Any, reason: Any) -> Any:

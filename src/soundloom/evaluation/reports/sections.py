@@ -76,7 +76,9 @@ def _cost(name: str, value: float) -> str:
 
 def text(value: Any) -> str:
     """Return a value of a record in a line."""
-    if value is None or value in ("", (), [], {}):
+    if hasattr(value, "tolist"):  # an array, or a number of NumPy
+        value = value.tolist()
+    if value is None or (isinstance(value, str | list | tuple | Mapping) and not value):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
