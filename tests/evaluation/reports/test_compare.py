@@ -10,15 +10,16 @@ from soundloom.evaluation.distances.frechet import Factor, frechet_distance
 from soundloom.evaluation.distances.kernel import kernel_distance, median_distance
 from soundloom.evaluation.distances.moments import Moments
 from soundloom.evaluation.metrics import Metric
-from soundloom.evaluation.reports.compare import Source, compare
+from soundloom.evaluation.reports.compare import Source, compare, with_verdicts
 from soundloom.evaluation.reports.embeddings import (
     StoredEmbeddings,
     StoredReference,
     read_embeddings,
     write_embeddings,
 )
+from soundloom.evaluation.reports.margins import default_margin
 from soundloom.evaluation.reports.pairs import pair_clips, paired_values
-from soundloom.evaluation.reports.record import ClipRecord, Report, labels
+from soundloom.evaluation.reports.record import ClipRecord, Difference, Report, labels
 from soundloom.evaluation.reports.set_differences import (
     Rows,
     frechet_difference,
@@ -302,3 +303,32 @@ def test_clips_that_failed_on_a_side_are_left_out_on_both():
     assert fad.count == 50
     assert fad.difference == pytest.approx(0, abs=1e-9)
     assert fad.base == pytest.approx(frechet_distance(reference, rows[10:]), abs=1e-5)
+
+
+def test_holm_adjusts_the_family_and_benjamini_hochberg_the_rest():
+    base = Difference("x", 0, 1, 1, 50, "undecided", (0.1, 1.9), (0.2, 1.8), 0.02, direction="higher")
+    family = [replace(base, figure=name, margin=0.1, p=p) for name, p in (("a", 0.01), ("b", 0.03), ("c", 0.04))]
+    others = [replace(base, figure=name, p=p) for name, p in (("d", 0.01), ("e", 0.04), ("f", 0.9))]
+    found = {item.figure: item for item in with_verdicts([*family, *others])}
+    assert [found[name].p_adjusted for name in "abcdef"] == pytest.approx([0.03, 0.06, 0.06, 0.03, 0.06, 0.9])
+    assert [found[name].verdict for name in "abcdef"] == ["better", *["undecided"] * 2, "better", *["undecided"] * 2]
+    chosen = {item.figure: item for item in with_verdicts([*family, *others], ("d",))}
+    assert chosen["d"].p_adjusted == 0.01
+    assert "Holm of 1" in chosen["d"].method
+
+
+@pytest.mark.parametrize(
+    ("figure", "metric", "margin"),
+    [
+        ("align/score", None, 0.01),
+        ("codec/log_mel", None, 0.3),
+        ("fad/clap-music/soundloom", Metric("", 0.1, 1000), 0.02),
+        ("fad/clap-music/soundloom", Metric("", 0.1, 999), None),
+        ("fad/log-mel/soundloom", Metric("", 0.1, 1000), None),
+        ("kad/log-mel/soundloom", Metric("", 0.1, 9, (0.1, 0.1 + 2 * 1.96)), 2.0),
+        ("control/side", Metric("", 0.1, 9, unit="%"), 0.03),
+        ("edit/seam", Metric("", 0.1, 9, unit="dB"), None),
+    ],
+)
+def test_default_margins_are_those_of_the_documentation(figure, metric, margin):
+    assert default_margin(figure, metric) == (pytest.approx(margin) if margin else None)
