@@ -30,6 +30,8 @@ from soundloom.cli import main as cli
 from soundloom.cli.commands import every_command, resolve
 from soundloom.config.musicgen.model import published_musicgen
 from soundloom.config.parse import parse
+from soundloom.evaluation.embedders.external import ExternalConfig
+from soundloom.evaluation.reports.gates import GateFile
 from soundloom.lora.files.read import read_adapter
 from soundloom.lora.files.write import write_adapter
 from soundloom.lora.modules import base_weights
@@ -46,6 +48,7 @@ RATE = 44100
 SHELL = re.compile(r"[|<>&;]|\*")  # needs a shell
 SLOW = {
     "docs/cli.md",
+    "docs/evaluation.md",
     "docs/lora.md",
     "docs/musicgen.md",
     "docs/python.md",
@@ -58,7 +61,7 @@ INCOMPLETE = {
     "soundloom bench",
     "soundloom convert",
     "soundloom encode --dataset",
-    "soundloom eval MODEL",
+    "soundloom eval set SOUNDS --reference REAL",
     "soundloom quantize",
     "soundloom serve",
     "soundloom studio",
@@ -117,6 +120,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     for name in ("in.wav", "take.wav", "song.wav", "a.wav", "b.flac"):
         write_sound(tmp_path / name)
     write_library(tmp_path / "sounds")
+    write_library(tmp_path / "real")
     write_adapters(tmp_path)
     write_recipe(tmp_path / "configs" / "mini", CONFIGS)
     write_recipe(tmp_path / "configs" / "instruct", {"instruct": INSTRUCT})
@@ -243,8 +247,15 @@ def test_the_tutorial_of_adapters_measures_about_what_it_shows(reader, capsys):
 
 
 @pytest.mark.parametrize("block", TOML, ids=str)
-def test_examples_of_recipes_are_read_strictly(block):
+def test_examples_of_recipes_are_read_strictly(block, tmp_path):
     table = tomllib.loads(block.text)
+    if "gate" in table:
+        (tmp_path / "gates.toml").write_text(block.text)
+        assert GateFile.read(tmp_path / "gates.toml").rules
+        return
+    if "python" in table:
+        assert parse(ExternalConfig, table)
+        return
     assert parse(DataConfig, table) if "source" in table else parse(AutoencoderConfig, CONFIGS["autoencoder"] | table)
 
 
