@@ -15,7 +15,7 @@ from soundloom.evaluation.edits.detectability import (
     roc_area,
 )
 
-RATE, CLIPS, EDGES = 44100, 28, 2
+RATE, CLIPS, EDGES = 44100, 24, 2
 
 
 @pytest.fixture(scope="module")

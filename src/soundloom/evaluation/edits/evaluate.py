@@ -91,6 +91,8 @@ def evaluate_edits(
     names = Names(info.name, recipe.name, recipe.hash, info.hash)
     if sources.failures:
         found.notes.append(f"{len(sources.failures)} sounds cannot be edited: see the failures of clips")
+    if bare := sum(not source.caption.strip() for source in sources.sounds):
+        found.notes.append(f"{bare} sounds have no caption, so their edits have an empty prompt")
     found.clips += [ClipRecord(name, "", None, {}, faults) for name, faults in sources.failures.items()]
     trips = round_trips(model, sources.sounds, lambda done, total: log("encoded", done, total))
     run = _Run(found, model, sources.sounds, trips, config, embed, names, log, save)
