@@ -12,11 +12,11 @@ slow:
 	scripts/setup dev
 	$(PYTHON) -m pytest -m "slow and not browser"
 
-# The tests of the studio, in Chromium, with the checks of its scripts by TypeScript and eslint.
+# The tests of the studio and of report pages, in Chromium, with the checks of its scripts by TypeScript and eslint.
 browser:
 	scripts/setup dev
 	scripts/setup-browser
-	$(PYTHON) -m pytest -m "" tests/studio $(FLAGS)
+	$(PYTHON) -m pytest -m "" tests/studio tests/evaluation/reports/test_page.py $(FLAGS)
 
 # Other projects' clients of the server and ComfyUI, fetched from GitHub at the commits in tests/fetched.py.
 clients:

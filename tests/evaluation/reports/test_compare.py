@@ -152,6 +152,13 @@ def test_figures_without_pairs_are_the_same_only_where_they_are_equal():
     assert verdicts(compare(source(base), [source(other)])) == {"edit/kept_samples": "undecided"}
 
 
+def test_equal_shares_without_pairs_are_the_same_only_for_identical_clips():
+    share = Metric("set/clipped", 0.1, 20, (0.03, 0.3), unit="%", direction="lower")
+    reports = [source(replace(score_report(normal(20, seed)), metrics=(share,))) for seed in (0, 1)]
+    assert verdicts(compare(reports[0], reports[1:]))["set/clipped"] == "undecided"
+    assert verdicts(compare(reports[0], reports[:1]))["set/clipped"] == "same"
+
+
 def test_a_chosen_margin_replaces_the_default_one():
     scores = 0.35 + 0.1 * normal(200)
     reports = [source(score_report(scores)), source(score_report(scores + 0.04 + 0.02 * normal(200, 1)))]

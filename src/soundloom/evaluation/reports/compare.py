@@ -121,13 +121,14 @@ def differences_between(
             found += [item] if item else []
     sets, remarks = _set_differences(base, other, pairs, margins)
     found += sets
-    if len(pairs.indices) and are_identical(pairs, first.clips, second.clips):
+    identical = len(pairs.indices) > 0 and are_identical(pairs, first.clips, second.clips)
+    if identical:
         found = [
             replace(item, interval=(0.0, 0.0), narrow=(0.0, 0.0)) if not item.difference else item for item in found
         ]
     measured = {item.figure for item in found}
     found += [
-        _unpaired(metric, found_metric, margins.get(metric.name))
+        _unpaired(metric, found_metric, margins.get(metric.name), identical)
         for metric in first.metrics
         if metric.name not in measured and metric.direction and (found_metric := _metric(second, metric.name))
     ]
@@ -153,10 +154,13 @@ def _unit(figure: str) -> str:
     return "%" if figure == FAILURES else ""
 
 
-def _unpaired(metric: Metric, other: Metric, margin: float | None) -> Difference:
-    """Return the difference of two figures that have neither pairs nor embeddings: only equality decides."""
+def _unpaired(metric: Metric, other: Metric, margin: float | None, identical: bool) -> Difference:
+    """Return the difference of two figures that have neither pairs nor embeddings.
+
+    They are the same only where they are equal and either exact, without an interval, or of identical clips.
+    """
     count, direction, step = min(metric.count, other.count), metric.direction, other.value - metric.value
-    verdict: Verdict = "same" if step == 0 else "undecided"
+    verdict: Verdict = "same" if step == 0 and (identical or metric.interval is None) else "undecided"
     return Difference(
         *(metric.name, metric.value, other.value, step, count, verdict),
         margin=margin,
