@@ -17,6 +17,7 @@ def short(monkeypatch):
     monkeypatch.setattr(clips, "RUNS", 1)
 
 
+@pytest.mark.slow
 def test_all_metrics_are_reported(soundloom, tiny_model_folder, short):
     """Random weights miss the goals; this tests that every metric is reported."""
     done = soundloom(

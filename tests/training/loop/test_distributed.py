@@ -133,10 +133,12 @@ def alone(tmp_path_factory):
     return train(tmp_path_factory.mktemp("alone"))
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(alone, tmp_path):
     assert_same(train_in_two(tmp_path, torchrun=True), alone, tolerance=1e-5)  # sums depend on the number of threads
 
 
+@pytest.mark.slow
 def test_a_run_may_change_between_sharded_processes_and_a_single_one(alone, tmp_path):
     train(tmp_path, last=1)
     train_in_two(tmp_path, last=3, shard=True)

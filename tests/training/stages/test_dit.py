@@ -183,6 +183,7 @@ def test_distillation_brings_one_step_nearer_to_the_end_of_the_path(generator, c
     assert after < 0.7 * before
 
 
+@pytest.mark.slow
 def test_distillation_can_preserve_predictions_at_high_noise(generator, clips, tmp_path):
     config = DistillConfig(
         loop=loop(steps=200, learning_rate=3e-3, warmup_steps=5, log_every=200),
