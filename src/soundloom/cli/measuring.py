@@ -108,18 +108,9 @@ def _generate(options: MeasuredOptions, prompts: PromptList, folder: Path, quiet
 def subject_of(model: Model, options: MeasuredOptions) -> dict[str, Any]:
     """Return what a report says about a model and its settings."""
     sampling = {"steps": options.steps, "guidance": options.cfg, "prefix": options.prefix or None}
-    return {**subject_facts(model), **{name: value for name, value in sampling.items() if value is not None}}
+    from soundloom.evaluation.subjects import model_facts
 
-
-def subject_facts(model: Model) -> dict[str, Any]:
-    """Return what a report says about a model whatever it generates."""
-    return {
-        "model": model.name,
-        "sha256": model.checkpoint.fingerprint,
-        "engine": model.engine.name,
-        "device": model.engine.device,
-        "precision": model.engine.precision,
-    }
+    return {**model_facts(model), **{name: value for name, value in sampling.items() if value is not None}}
 
 
 def finish_report(

@@ -23,6 +23,7 @@ from soundloom.evaluation.sets.manifest import SoundSet, hash_rows
 from soundloom.evaluation.sets.metrics import Names, reference_rows, set_metrics
 from soundloom.evaluation.sets.report import Measuring
 from soundloom.evaluation.spectra import envelope_harmonics
+from soundloom.evaluation.subjects import model_facts
 from soundloom.pipeline.musicgen.model import MusicModel
 from soundloom.pipeline.stable_audio.model import Model
 
@@ -99,7 +100,7 @@ def evaluate_codec(
     recipes = _recipes(measuring) if measuring and distances else {}
     return Report(
         kind="codec",
-        subject=_subject(model),
+        subject=model_facts(model),
         data={**sounds.facts(), "manifest": _manifest(items, config), "seconds": config.seconds, "clips": len(items)},
         metrics=(*_metrics(found), *_silence(codec), *distances),
         recipes=recipes,
@@ -208,16 +209,6 @@ def _distances(found: _Found, measuring: Measuring) -> tuple[Sequence[Metric], t
 def _recipes(measuring: Measuring) -> Mapping[str, Mapping[str, Any]]:
     recipe, info = measuring.recipe, measuring.embedder.info
     return {recipe.hash[:12]: {**recipe.record(), "embedder_hash": info.hash}}
-
-
-def _subject(model: Model | MusicModel) -> dict[str, Any]:
-    return {
-        "model": model.name,
-        "sha256": model.checkpoint.fingerprint,
-        "engine": model.engine.name,
-        "device": model.engine.device,
-        "precision": model.engine.precision,
-    }
 
 
 def _manifest(items: Sequence[SoundItem], config: CodecConfig) -> str:

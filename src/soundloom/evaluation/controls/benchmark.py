@@ -31,6 +31,7 @@ from soundloom.evaluation.frontend import UNUSABLE, faults, prepare
 from soundloom.evaluation.recipes import DEFAULT_RECIPE, find_recipe
 from soundloom.evaluation.reports.record import Report
 from soundloom.evaluation.sets.manifest import hash_rows
+from soundloom.evaluation.subjects import model_facts
 from soundloom.pipeline.stable_audio.model import Model
 
 Log = Callable[[int, int], None]
@@ -112,7 +113,7 @@ def evaluate_controls(
     seconds = time.perf_counter() - started
     report = Report(
         kind="control",
-        subject=_subject(model, config),
+        subject={**model_facts(model), "steps": config.steps},
         data=_data(cases, config),
         metrics=control_metrics(clips, references),
         clips=tuple(clip.record() for clip in clips),
@@ -213,17 +214,6 @@ def _tagger(classifier: Classifier) -> Tagger:
         return classifier.classify(prepare(clip.audio, clip.sample_rate, classifier.info, recipe).windows)
 
     return Tagger(classifier.info.labels, logits)
-
-
-def _subject(model: Model, config: ControlConfig) -> dict[str, Any]:
-    return {
-        "model": model.name,
-        "sha256": model.checkpoint.fingerprint,
-        "engine": model.engine.name,
-        "device": model.engine.device,
-        "precision": model.engine.precision,
-        "steps": config.steps,
-    }
 
 
 def _data(cases: Sequence[ControlCase], config: ControlConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundloom.cli.loading import confirmation
-from soundloom.cli.measuring import finish_report, subject_facts
+from soundloom.cli.measuring import finish_report
 from soundloom.cli.options.evaluation import RecipeOptions, ReportOptions
 from soundloom.cli.options.flags import Extend, flag, numbers
 from soundloom.cli.options.model import DeviceOptions, DownloadOptions, EngineOptions
@@ -154,6 +154,7 @@ def _loader(options: Options) -> Callable[[str], Model]:
 
 
 def _synthetic(options: Options, model: Model) -> tuple[PromptList, Measure, str]:
+    from soundloom.evaluation.subjects import model_facts
     from soundloom.evaluation.synthetic.evaluate import EvaluationConfig
     from soundloom.evaluation.synthetic.prompts import FIGURE, held_out_prompts, obeyed_report
 
@@ -162,7 +163,7 @@ def _synthetic(options: Options, model: Model) -> tuple[PromptList, Measure, str
     prompts, labels = held_out_prompts(config)
 
     def measure(made: GeneratedSet, model: Model) -> tuple[Report, dict[str, StoredEmbeddings]]:
-        return replace(obeyed_report(made, labels, prompts.hash), subject=subject_facts(model)), {}
+        return replace(obeyed_report(made, labels, prompts.hash), subject=model_facts(model)), {}
 
     return prompts, measure, FIGURE
 
@@ -170,6 +171,7 @@ def _synthetic(options: Options, model: Model) -> tuple[PromptList, Measure, str
 def _against_reference(options: Options) -> tuple[PromptList, Measure, str]:
     from soundloom.evaluation.sets.prompts import read_prompts
     from soundloom.evaluation.sets.report import Measuring, load_reference, set_report
+    from soundloom.evaluation.subjects import model_facts
 
     assert options.prompts and options.reference
     prompts = read_prompts(options.prompts, options.seeds)
@@ -179,7 +181,7 @@ def _against_reference(options: Options) -> tuple[PromptList, Measure, str]:
 
     def measure(made: GeneratedSet, model: Model) -> tuple[Report, dict[str, StoredEmbeddings]]:
         sounds = made.as_set(prompts.name)
-        report, stored = set_report(sounds, reference, measuring, made.failures, subject_facts(model), allow_small=True)
+        report, stored = set_report(sounds, reference, measuring, made.failures, model_facts(model), allow_small=True)
         report = replace(report, data={**report.data, "manifest": prompts.hash, "seeds": prompts.count})
         return report, {measuring.embedder.info.name: stored}
 
