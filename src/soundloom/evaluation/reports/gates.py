@@ -1,11 +1,11 @@
 """Gates: conditions that the figures of a report must meet, from a TOML file.
 
     [[gate]]                          # absolute
-    figure = "edit/kept_samples"      # * matches several figures
+    figure = "edit/changed_samples"   # * matches several figures
     at_most = 0
 
     [[gate]]                          # an edge of the 95 % interval instead of the value
-    figure = "edit/seam_auc"
+    figure = "seam/detectability"
     of = "high"
     at_most = 0.65
 
@@ -14,10 +14,10 @@
     report = "baseline"
     margin = 0.01                     # by default that of `eval compare`
 
-    [[gate]]                          # against another figure of the same report, such as that of the codec alone
-    figure = "edit/log_mel"
-    ceiling = "codec/log_mel"
-    margin = 0.3
+    [[gate]]                          # against another figure of the same report, which no model can pass
+    figure = "control/pitch_within_50_cents"
+    ceiling = "control/pitch_within_50_cents_ceiling"
+    margin = 0.1
 
 A gate with a figure and a margin alone is for `eval compare`: against its first report. `kind = "edits"` limits a gate
 to reports of that kind, so that commands can share a file. The figure `failures` is the share of failed clips.
