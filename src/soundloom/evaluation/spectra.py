@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from soundloom.audio.loudness import integrated_loudness
 from soundloom.audio.mel import COMPARED_BANDS, log_mel
+from soundloom.evaluation import signals
 
 ENVELOPE_RATE = 1050  # Hz, a divisor of 44100
 MAX_HARMONICS = 8  # of the latent rate
+MAX_RATIO = 200.0  # dB, of equal clips
 
 Floats = NDArray[np.floating]
 
@@ -30,12 +32,10 @@ def _equal_length(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def si_sdr(decoded: NDArray, real: NDArray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB over all channels, without their means."""
-    a, b = _equal_length(decoded, real)
-    x, y = ((clip - clip.mean(axis=1, keepdims=True)).astype(np.float64).ravel() for clip in (a, b))
-    target = y * (x @ y) / max(y @ y, 1e-20)
-    error = x - target
-    return float(10 * np.log10(max(target @ target, 1e-20) / max(error @ error, 1e-20)))
+    """Scale-invariant signal-to-distortion ratio in dB over all channels, without their means, within ±200 dB."""
+    pair = (clip - clip.mean(axis=1, keepdims=True, dtype=np.float64) for clip in _equal_length(decoded, real))
+    ratio = np.clip(signals.si_sdr(*(clip.ravel() for clip in pair)), -MAX_RATIO, MAX_RATIO)
+    return float(np.nan_to_num(ratio, nan=0.0))  # both silent
 
 
 def envelope_harmonics(audio: NDArray, rate: int, tone_rate: float) -> Floats:
