@@ -234,7 +234,7 @@ def sweep_table(report: Report) -> list[str]:
                 *cells,
                 f"{away.value:.2f} dB" if away else "",
                 f"{cost.value:.3f}" if cost else "",
-                f"{verdict.verdict}, p {verdict.p:.3f}" if verdict and verdict.p is not None else "",
+                f"{verdict.verdict}, p {verdict.p_adjusted:.3f}" if verdict and verdict.p_adjusted is not None else "",
             )
         )
     return aligned(rows)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soundloom.evaluation.statistics.intervals import bootstrap, rank_correlation, wilson
+from soundloom.evaluation.statistics.intervals import bca, bootstrap, rank_correlation, wilson
 
 
 def test_wilson_interval_matches_a_worked_example():
@@ -30,3 +30,10 @@ def test_rank_correlation_depends_on_order_and_shares_ties():
     assert rank_correlation((1, 2, 3), (3, 2, 1)) == pytest.approx(-1)
     assert rank_correlation((1, 2, 3, 4), (1, 1, 2, 2)) == pytest.approx(0.894, abs=1e-3)
     assert rank_correlation((1, 2, 3), (5, 5, 5)) == 0
+
+
+@pytest.mark.parametrize("values", [[0.0] * 5, [0.3] * 4, [0.1 + 0.2, 0.3, 0.3]])
+def test_equal_values_have_no_width(values):
+    found = bca(values)
+    assert found.interval == pytest.approx((values[0], values[0]))
+    assert (found.bias, found.acceleration) == (0, 0)

@@ -169,10 +169,10 @@ def _records(
     spread = float(np.sqrt(np.trace(reference.moments.covariance)))
     away = np.linalg.norm(embedded.clip_means() - reference.moments.mean, axis=1) / max(spread, 1e-30)
     figure = f"set/deviation/{recipe.embedder}/{recipe.name}"
-    scored = [
-        ClipRecord(id, named[id].caption, named[id].seed, {figure: float(value)}, embedded.warnings.get(id, ()))
-        for id, value in zip(embedded.ids, away, strict=True)
-    ]
+    scored = []
+    for id, value in zip(embedded.ids, away, strict=True):
+        clipped = {"set/clipped": 1.0} if "clipped" in embedded.warnings.get(id, ()) else {}
+        scored.append(ClipRecord(id, named[id].caption, named[id].seed, {figure: float(value), **clipped}))
     lost = [ClipRecord(id, named[id].caption if id in named else "", failures=faults) for id, faults in failed.items()]
     return (*scored, *lost)
 

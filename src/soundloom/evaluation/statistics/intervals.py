@@ -76,7 +76,7 @@ def bca(values: Sequence[float], indices: Indices | None = None, level: float = 
     """Return the BCa interval of a mean, for skewed values."""
     array = np.asarray(values, np.float64)
     resampled = array[resample_indices(len(array)) if indices is None else indices].mean(axis=1)
-    if np.ptp(resampled) == 0:
+    if np.ptp(array) <= 1e-12 * np.abs(array).max():  # equal but for rounding
         return BCa((float(resampled[0]), float(resampled[0])), 0.0, 0.0)
     normal = NormalDist()
     below = float((resampled < array.mean()).mean())
