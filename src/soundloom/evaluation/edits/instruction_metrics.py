@@ -42,6 +42,7 @@ DIRECTIONS: dict[str, Direction] = {
     "edit/directional": "higher",
     "edit/tag": "higher",
     "stems/log_mel": "lower",
+    "stems/ssim": "higher",
     "stems/si_sdr": "higher",
     "stems/si_sdr_improvement": "higher",
 }
@@ -145,6 +146,7 @@ class InstructionScorer:
             "stems/si_sdr": found.si_sdr,
             "stems/si_sdr_improvement": found.si_sdr_improvement,
             "stems/log_mel": found.log_mel,
+            "stems/ssim": found.ssim,
             "stems/ceiling_si_sdr": found.ceiling_si_sdr,
             "stems/ceiling_log_mel": found.ceiling_log_mel,
         }

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.audio.channels import to_channels
-from soundloom.audio.mel import mel_filter_bank
+from soundloom.audio.mel import log_mel, mel_filter_bank
 from soundloom.audio.resample import resample
+from soundloom.evaluation.signals import ssim
 from soundloom.evaluation.spectra import si_sdr
 
 Task = Literal["add", "remove", "extract"]
@@ -24,6 +25,7 @@ RATE = 16000  # Hz, at which signals are compared
 PRESENT = -20.0  # dB of a stem against the mixture
 MEL_WINDOWS = (512, 1024, 2048)
 MEL_BANDS = 80
+MEL_RANGE = 80.0  # dB from the floor of `log_mel` to full scale
 FLOOR = 1e-7  # power, -70 dB
 
 Sound = NDArray[np.floating]
@@ -39,6 +41,7 @@ class StemScores:
     si_sdr: float
     si_sdr_improvement: float
     log_mel: float
+    ssim: float  # of log-mel spectrograms in dB, range 80
     ceiling_si_sdr: float
     ceiling_log_mel: float
 
@@ -55,9 +58,15 @@ def score_stems(edited: Sound, truth: Sound, source: Sound, round_trip: Sound, r
         ratio,
         improvement,
         multi_resolution_log_mel(edited, truth, RATE),
+        _mel_ssim(edited, truth),
         ceiling,
         multi_resolution_log_mel(round_trip, truth, RATE),
     )
+
+
+def _mel_ssim(edited: Sound, truth: Sound) -> float:
+    length = min(edited.shape[1], truth.shape[1])
+    return ssim(*(log_mel(sound[:, :length], RATE) for sound in (edited, truth)), data_range=MEL_RANGE)
 
 
 def _mono(sound: Sound, rate: int) -> Sound:
