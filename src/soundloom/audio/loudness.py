@@ -55,7 +55,8 @@ def loudness_range(audio: np.ndarray | Stream, rate: int) -> float:
     levels = levels[levels >= ABSOLUTE_GATE]
     if not len(levels):
         return math.nan
-    levels = np.sort(levels[levels >= _lufs(np.mean(10 ** ((levels + 0.691) / 10))) + RANGE_GATE])
+    mean = float(np.mean(10 ** ((levels + 0.691) / 10)))
+    levels = np.sort(levels[levels >= _lufs(mean) + RANGE_GATE])
     low, high = (levels[math.floor((len(levels) - 1) * share + 0.5)] for share in RANGE_PERCENTILES)
     return float(high - low)
 

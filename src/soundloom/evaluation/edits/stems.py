@@ -66,7 +66,7 @@ def score_stems(edited: Sound, truth: Sound, source: Sound, round_trip: Sound, r
 
 def _mel_ssim(edited: Sound, truth: Sound) -> float:
     length = min(edited.shape[1], truth.shape[1])
-    return ssim(*(log_mel(sound[:, :length], RATE) for sound in (edited, truth)), data_range=MEL_RANGE)
+    return ssim(log_mel(edited[:, :length], RATE), log_mel(truth[:, :length], RATE), MEL_RANGE)
 
 
 def _mono(sound: Sound, rate: int) -> Sound:
