@@ -66,6 +66,11 @@ def test_levels_make_equal_what_differs_in_gain_alone():
     assert np.abs(prepare(loud, RATE, info(), recipe(level="none")).windows).max() == pytest.approx(0.9, abs=1e-3)
 
 
+def test_a_clip_without_a_loudness_cannot_be_brought_to_one():
+    with pytest.raises(AudioError, match="too quiet to have a loudness"):
+        prepare(tone(1, peak=2e-4), RATE, info(), recipe(level="-23 LUFS"))
+
+
 def test_stereo_embedders_get_both_channels():
     sound = tone(1) * np.array([[1], [0.5]], np.float32)
     assert prepare(sound, RATE, info(channels=2), recipe(level="none")).windows.shape == (1, 2, RATE)

@@ -1,4 +1,4 @@
-"""Embed whole sets of sounds, clip by clip, so that memory does not grow with the lengths of the sounds."""
+"""Embed whole sets of sounds clip by clip: in memory are the vectors, and a few sounds at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import numpy as np
@@ -16,13 +16,15 @@ from soundloom.cores import count_cores
 from soundloom.errors import AudioError
 from soundloom.evaluation.cache import EmbeddingCache, embedding_key
 from soundloom.evaluation.embedders.base import Embedder, Floats
-from soundloom.evaluation.frontend import UNUSABLE, Prepared, faults, prepare
+from soundloom.evaluation.frontend import UNUSABLE, Prepared, batches, faults, prepare
 from soundloom.evaluation.recipes import Recipe
 from soundloom.evaluation.sets.items import SoundItem
 from soundloom.memory import free_memory
 
 LOOKAHEAD = 4  # clips that are decoded ahead, per thread
 DECODED_SHARE, DECODED_BYTES = 1 / 16, 1 << 28  # of free memory, and least bytes, for samples that are decoded ahead
+
+NOT_FINITE = "its embedding is not finite"
 
 _CACHE_LOCK = Lock()  # sounds are read in threads
 
@@ -168,7 +170,7 @@ def _embedded(
     windows = 0
     for sound in sounds:
         batch.append(sound)
-        windows += len(sound.prepared.windows) if sound.prepared else 0
+        windows += len(sound.prepared) if sound.prepared is not None else 0
         if windows >= embedder.info.batch or not windows:
             yield from _run(batch, embedder, recipe)
             batch, windows = [], 0
@@ -178,20 +180,22 @@ def _embedded(
 def _run(
     batch: Sequence[_Loaded], embedder: Embedder, recipe: Recipe
 ) -> Iterator[tuple[_Loaded, tuple[Floats, Counts] | None]]:
-    new = [sound.prepared for sound in batch if sound.prepared]
-    vectors = _vectors([window for prepared in new for window in prepared.windows], embedder, recipe)
+    new = (sound.prepared for sound in batch if sound.prepared is not None)
+    vectors = _vectors((window for prepared in new for window in prepared), embedder, recipe)
     position = 0
     for sound in batch:
-        if not sound.prepared:
+        if sound.prepared is None:
             yield sound, sound.cached
             continue
-        count = len(sound.prepared.windows)
-        yield sound, (vectors[position : position + count], np.array(sound.prepared.filled, np.int64))
-        position += count
+        found = vectors[position : position + len(sound.prepared)]
+        position += len(found)
+        if np.isfinite(found).all():
+            yield sound, (found, np.array(sound.prepared.filled, np.int64))
+        else:
+            yield replace(sound, faults=(*sound.faults, NOT_FINITE)), None
 
 
-def _vectors(windows: Sequence[Floats], embedder: Embedder, recipe: Recipe) -> Floats:
-    size = embedder.info.batch
-    parts = [embedder.embed(np.stack(windows[start : start + size])) for start in range(0, len(windows), size)]
+def _vectors(windows: Iterable[Floats], embedder: Embedder, recipe: Recipe) -> Floats:
+    parts = [embedder.embed(batch) for batch in batches(windows, embedder.info.batch)]
     vectors = np.concatenate(parts) if parts else np.zeros((0, embedder.info.dimensions), np.float32)
     return vectors.astype(np.float16).astype(np.float32) if recipe.half_precision else vectors

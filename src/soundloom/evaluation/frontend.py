@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -64,10 +66,37 @@ def require_fit(recipe: Recipe, info: EmbedderInfo) -> None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Windows (b, samples), or (b, 2, samples), and how many samples of each are the clip's."""
+    """A clip (channels, samples) as an embedder hears it, the first samples of its windows, and how full each is.
 
-    windows: Floats
+    Iterating cuts one window (samples,), or (2, samples), at a time: overlapping windows of a long clip take many
+    times its memory.
+    """
+
+    sound: Floats
+    starts: tuple[int, ...]
     filled: tuple[int, ...]
+    length: int  # of a window
+    info: EmbedderInfo
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[Floats]:
+        for start in self.starts:
+            window = _window(self.sound, start, self.length, self.info)
+            yield window if self.info.channels > 1 else window[0]
+
+    @property
+    def windows(self) -> Floats:
+        """All windows (b, samples), or (b, 2, samples)."""
+        return np.stack(list(self))
+
+
+def batches(windows: Iterable[Floats], size: int) -> Iterator[Floats]:
+    """Yield windows in arrays (b, …) of up to `size`."""
+    rest = iter(windows)
+    while batch := list(islice(rest, size)):
+        yield np.stack(batch)
 
 
 def prepare(audio: NDArray, rate: int, info: EmbedderInfo, recipe: Recipe) -> Prepared:
@@ -78,8 +107,7 @@ def prepare(audio: NDArray, rate: int, info: EmbedderInfo, recipe: Recipe) -> Pr
     sound = _leveled(_resampled(mixed, rate, info.rate), info.rate, recipe.level)
     window = round(recipe.window * info.rate) or info.window
     plan = plan_windows(sound.shape[1], window, round(recipe.hop * info.rate) or window, recipe.tail)
-    windows = np.stack([_window(sound, start, window, info) for start in plan.starts])
-    return Prepared(windows if info.channels > 1 else windows[:, 0], plan.filled)
+    return Prepared(sound, plan.starts, plan.filled, window, info)
 
 
 def _resampled(audio: Floats, rate: int, to_rate: int) -> Floats:
@@ -101,7 +129,10 @@ def _leveled(audio: Floats, rate: int, level: str) -> Floats:
         return audio  # channels that cancel out
     if level == "peak -1 dB":
         return audio * np.float32(PEAK / peak)
-    return audio * np.float32(10 ** ((LOUDNESS - integrated_loudness(audio, rate)) / 20))
+    loudness = integrated_loudness(audio, rate)
+    if np.isinf(loudness):
+        raise AudioError("the clip is too quiet to have a loudness, so it has no embedding")
+    return audio * np.float32(10 ** ((LOUDNESS - loudness) / 20))
 
 
 def _window(sound: Floats, start: int, window: int, info: EmbedderInfo) -> Floats:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FULL_ENOUGH = 0.15  # share of a short last window that is kept by "until a hop before the end"
-
 Tail = Literal["every hop", "whole only", "until a hop before the end", "last at the end"]
 
 

@@ -16,6 +16,7 @@ from soundloom.evaluation.controls.ceiling import reference_labels, rendered
 from soundloom.evaluation.controls.key import key_index, key_name
 from soundloom.evaluation.controls.prompts import CONTROLS, prompts_of, read_control_prompts, spread
 from soundloom.evaluation.controls.rows import control_table
+from soundloom.evaluation.embedders.base import EmbedderInfo
 from soundloom.pipeline.load import load_stable_audio
 
 
@@ -132,7 +133,7 @@ def faded(audio):
 def test_instruments_and_voices_need_a_classifier():
     labels = ("guitar", "drums", "vocals")
     classifier = SimpleNamespace(
-        info=SimpleNamespace(name="fake", rate=16000, window=16000, channels=1, padding="silence", labels=labels),
+        info=EmbedderInfo("fake", 16000, 16000, 3, "0", labels=labels),
         classify=lambda windows: np.tile([5.0, -5.0, -5.0], (len(windows), 1)),
         embed=None,
     )

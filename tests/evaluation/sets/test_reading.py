@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import soundfile
 
 from soundloom.evaluation import embedding
+from soundloom.evaluation.embedders.base import EmbedderInfo
 from soundloom.evaluation.embedders.load import load_embedder
 from soundloom.evaluation.embedding import embed_sounds
 from soundloom.evaluation.recipes import find_recipe
@@ -51,6 +54,42 @@ def test_few_long_sounds_are_held_at_once(items, monkeypatch, sounds, most):
     for done, _ in enumerate(embedding._loaded(long, load_embedder("log-mel"), RECIPE, None)):
         held.append(len(started) - done)
     assert len(held) == 20 and max(held) <= most
+
+
+class Loudest:
+    """Embeds a window as its largest sample, or as what is not a number where that is beyond a limit."""
+
+    info = EmbedderInfo("loudest", 8000, 8000, 1, "0")
+
+    def __init__(self, limit: float = np.inf) -> None:
+        self.limit = limit
+
+    def embed(self, windows):
+        peaks = np.abs(windows).max(axis=1, keepdims=True)
+        return np.where(peaks > self.limit, np.nan, peaks).astype(np.float32)
+
+
+def test_overlapping_windows_of_a_long_sound_are_not_held_at_once(tmp_path, noise):
+    size = noise(tmp_path / "long.wav", 120).nbytes
+    recipe = replace(RECIPE, window=1.0, hop=0.02, tail="every hop")
+    tracemalloc.start()
+    try:
+        found = embed_sounds([SoundItem("long", tmp_path / "long.wav")], Loudest(), recipe)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found.vectors) == 6000  # 50 times the sound
+    assert peak < 8 * size
+
+
+def test_a_sound_whose_embedding_is_not_finite_is_a_failure(items):
+    recipe = replace(RECIPE, level="none")
+    quiet = embed_sounds(items, Loudest(), recipe)
+    limit = float(np.sort(quiet.clip_means()[:, 0])[-2])
+    found = embed_sounds(items, Loudest(limit), recipe)
+    assert found.failures and all(faults == ("its embedding is not finite",) for faults in found.failures.values())
+    assert set(found.ids) | set(found.failures) == set(quiet.ids)
+    assert np.isfinite(found.vectors).all()
 
 
 def test_a_wrong_length_in_the_header_is_no_matter(items, monkeypatch):

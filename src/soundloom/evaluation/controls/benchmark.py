@@ -27,7 +27,7 @@ from soundloom.evaluation.controls.prompts import (
 from soundloom.evaluation.controls.rows import ControlRow, ScoredClip, control_metrics, control_rows
 from soundloom.evaluation.controls.score import Outcome, Tagger, failed, score_clip
 from soundloom.evaluation.embedders.base import Classifier
-from soundloom.evaluation.frontend import UNUSABLE, faults, prepare
+from soundloom.evaluation.frontend import UNUSABLE, batches, faults, prepare
 from soundloom.evaluation.recipes import DEFAULT_RECIPE, find_recipe
 from soundloom.evaluation.reports.record import Report
 from soundloom.evaluation.sets.manifest import hash_rows
@@ -211,7 +211,8 @@ def _tagger(classifier: Classifier) -> Tagger:
     recipe = find_recipe(DEFAULT_RECIPE, classifier.info.name)
 
     def logits(clip: Clip) -> Any:
-        return classifier.classify(prepare(clip.audio, clip.sample_rate, classifier.info, recipe).windows)
+        windows = prepare(clip.audio, clip.sample_rate, classifier.info, recipe)
+        return np.concatenate([classifier.classify(batch) for batch in batches(windows, classifier.info.batch)])
 
     return Tagger(classifier.info.labels, logits)
 

@@ -12,7 +12,7 @@ from soundloom.errors import AudioError
 from soundloom.evaluation.controls.tags import tag_probabilities
 from soundloom.evaluation.edits.kept import Span
 from soundloom.evaluation.embedders.base import Classifier, Embedder, Floats
-from soundloom.evaluation.frontend import prepare
+from soundloom.evaluation.frontend import batches, prepare
 from soundloom.evaluation.recipes import Recipe
 
 Vectors = NDArray[np.float64]
@@ -45,11 +45,10 @@ class SpanEmbedder:
     def _run(self, network: Callable[[Floats], Floats], audio: NDArray, rate: int, width: int) -> Vectors:
         info = self.embedder.info
         try:
-            windows = prepare(audio, rate, info, self.recipe).windows
+            windows = prepare(audio, rate, info, self.recipe)
         except AudioError:
             return np.zeros((0, width))
-        parts = [network(windows[start : start + info.batch]) for start in range(0, len(windows), info.batch)]
-        return np.concatenate(parts).astype(np.float64)
+        return np.concatenate([network(batch) for batch in batches(windows, info.batch)]).astype(np.float64)
 
     def spans(self, audio: NDArray, rate: int, spans: Sequence[Span]) -> Vectors:
         """Return the vectors of parts of a sound, in one array."""

@@ -11,7 +11,7 @@ from soundloom.errors import AudioError
 from soundloom.evaluation.distances.divergence import class_probabilities, kl_divergence
 from soundloom.evaluation.embedders.base import Classifier
 from soundloom.evaluation.embedding import Log
-from soundloom.evaluation.frontend import prepare
+from soundloom.evaluation.frontend import batches, prepare
 from soundloom.evaluation.metrics import Metric, mean_metric
 from soundloom.evaluation.recipes import Recipe
 from soundloom.evaluation.sets.items import SoundItem
@@ -65,7 +65,6 @@ def class_metrics(
 def _probabilities(item: SoundItem, classifier: Classifier, recipe: Recipe) -> Floats:
     """Return the probabilities (classes,) of a sound. Raises AudioError."""
     audio, rate = item.read()
-    windows = prepare(audio, rate, classifier.info, recipe).windows
-    size = classifier.info.batch
-    logits = np.concatenate([classifier.classify(windows[i : i + size]) for i in range(0, len(windows), size)])
+    windows = prepare(audio, rate, classifier.info, recipe)
+    logits = np.concatenate([classifier.classify(batch) for batch in batches(windows, classifier.info.batch)])
     return class_probabilities(logits[None], "mean of logits", "softmax")[0, 0]
