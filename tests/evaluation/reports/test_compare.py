@@ -97,6 +97,21 @@ def test_seeds_of_a_prompt_count_as_one():
     assert not values.single
 
 
+def test_edits_of_a_sound_count_as_one():
+    clips = [
+        ClipRecord(f"s{i} region {k}", seed=seed, figures={"x": float(i + k)}, source=f"s{i}")
+        for i in range(3)
+        for k in (0, 2)
+        for seed in (1, 2)
+    ]
+    pairs = pair_clips(clips, clips)
+    assert len(pairs.indices) == 12
+    assert paired_values(pairs, clips, clips, "x").base.tolist() == [1.0, 2.0, 3.0]
+    report = replace(made_report(1), clips=tuple(clips), metrics=(Metric("x", 2.0, 3, direction="higher"),))
+    (found, _) = compare(source(report), [source(report)]).comparison
+    assert found.count == 3 and "over sources" in found.method
+
+
 def test_the_larger_report_is_cut_to_common_clips_and_other_seeds_pair_by_prompt():
     first = [ClipRecord(f"p{i}@{s}", seed=s) for i in range(3) for s in (1, 2)]
     pairs = pair_clips(first, [clip for clip in reversed(first) if clip.seed == 2])

@@ -80,7 +80,7 @@ class InstructionScorer:
         if "not finite" not in failures:
             figures |= self._stems(edit, audio)
         known = {name: value for name, value in figures.items() if np.isfinite(value)}
-        return ClipRecord(edit.id, edit.instruction, edit.seed, known, failures)
+        return ClipRecord(edit.id, edit.instruction, edit.seed, known, failures, source=source.id)
 
     def _scores(self, edit: InstructionEdit, audio: NDArray[np.float32]) -> dict[str, float]:
         after, before = self.embed.windows(audio, edit.source.rate)[None], self._source(edit)[None]
@@ -203,7 +203,7 @@ def precision_differences(
     """Return the differences of a precision from another on the same clips, instructions, seeds and noise."""
     indices = np.repeat(np.arange(len(edits))[:, None], 2, axis=1)
     groups, unit = groups_of(edits)
-    pairs = Pairs(indices, tuple(groups), 0)
+    pairs = Pairs(indices, tuple(groups), 0, unit)
     found = []
     for name in dict.fromkeys(name for record in first for name in record.figures):
         if name.startswith("stems/ceiling"):
@@ -215,8 +215,7 @@ def precision_differences(
             )
             margin = MARGIN if name.startswith("edit/") else None
             difference = difference_of(name, values, metric, margin)
-            method = difference.method.replace("prompts", unit)
-            found.append(replace(difference, subject=f"{other} against {base}", method=method))
+            found.append(replace(difference, subject=f"{other} against {base}"))
     return with_verdicts(found)
 
 

@@ -51,7 +51,7 @@ def measure_loops(
                 save(f"{source.id} loop", seed, clip.audio, clip.sample_rate)
                 failures = tuple(sorted(UNUSABLE.intersection(faults(clip.audio, clip.sample_rate))))
                 figures = {} if "not finite" in failures else loop_figures(source, clip.audio)
-            records.append(ClipRecord(f"{source.id} loop", source.caption, seed, figures, failures))
+            records.append(ClipRecord(f"{source.id} loop", source.caption, seed, figures, failures, source=source.id))
         log(min(start + BATCH, len(planned)), len(planned))
     return loop_metrics(records, [number for (number, _), _ in planned]), records
 

@@ -134,7 +134,7 @@ def compare_precision(
         figures |= signal_figures(f"precision/{name}/sound", run.sounds[row], reference.sounds[row])
         finite = {key: value for key, value in figures.items() if np.isfinite(value)}
         failures = () if len(finite) == len(figures) else ("not finite",)
-        records.append(ClipRecord(f"{prompt.id} {name}", prompt.text, prompt.seed, finite, failures))
+        records.append(ClipRecord(f"{prompt.id} {name}", prompt.text, prompt.seed, finite, failures, source=prompt.id))
     return mean_figures(records), records
 
 

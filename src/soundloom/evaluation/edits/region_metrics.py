@@ -361,4 +361,4 @@ def _record(result: EditResult) -> ClipRecord:
     if "seam/rank" in figures:
         figures["seam/rank_beyond"] = float(figures["seam/rank"] > BEYOND)
     edit = result.edit
-    return ClipRecord(edit.id, edit.source.caption, edit.seed, figures, result.failures)
+    return ClipRecord(edit.id, edit.source.caption, edit.seed, figures, result.failures, source=edit.source.id)

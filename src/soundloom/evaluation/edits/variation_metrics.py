@@ -129,7 +129,7 @@ def _record(one: Variation, figures: Figures, before: float, failures: tuple[str
     if TARGET in figures:
         found[f"variation/obeyed{end}"] = figures[TARGET] - before
     known = {name: value for name, value in found.items() if np.isfinite(value)}
-    return ClipRecord(one.id, one.target.caption, one.seed, known, failures)
+    return ClipRecord(one.id, one.target.caption, one.seed, known, failures, source=one.source.id)
 
 
 @dataclass(frozen=True)

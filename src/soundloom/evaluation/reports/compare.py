@@ -208,8 +208,14 @@ def difference_of(figure: str, values: PairedValues, metric: Metric | None, marg
     else:
         interval, narrow, name = mean_intervals(steps)
     p, test = _paired_test(values)
+    method = f"{name} over {values.unit}, {test}"
     return replace(
-        common, interval=interval, narrow=narrow, p=p, p_check=wilcoxon(steps).p, method=f"{name} over prompts, {test}"
+        common,
+        interval=interval,
+        narrow=narrow,
+        p=p,
+        p_check=wilcoxon(steps).p,
+        method=method,
     )
 
 

@@ -22,14 +22,15 @@ def prompt_id(clip: ClipRecord) -> str:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Clips of two reports that belong together, as indices (n, 2), and the prompt of each pair.
+    """Clips of two reports that belong together, as indices (n, 2), and the prompt, or source, of each pair.
 
-    `left_out` counts clips without a partner.
+    `left_out` counts clips without a partner. `unit` says what is independent: prompts, or the sources of edits.
     """
 
     indices: NDArray[np.int64]
     prompts: tuple[str, ...]
     left_out: int
+    unit: str = "prompts"
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -52,8 +53,9 @@ def pair_clips(base: Sequence[ClipRecord], other: Sequence[ClipRecord]) -> Pairs
         shared = [prompt for prompt in by_prompt[0] if prompt in by_prompt[1]]
         rows = [pair for p in shared for pair in zip(by_prompt[0][p], by_prompt[1][p], strict=False)]
     indices = np.array(rows, np.int64).reshape(-1, 2)
-    prompts = tuple(prompt_id(base[first]) for first, _ in rows)
-    return Pairs(indices, prompts, len(base) + len(other) - 2 * len(rows))
+    prompts = tuple(base[first].source or prompt_id(base[first]) for first, _ in rows)
+    unit = "sources" if any(base[first].source for first, _ in rows) else "prompts"
+    return Pairs(indices, prompts, len(base) + len(other) - 2 * len(rows), unit)
 
 
 def _by_prompt(clips: Sequence[ClipRecord]) -> dict[str, list[int]]:
@@ -66,7 +68,7 @@ def _by_prompt(clips: Sequence[ClipRecord]) -> dict[str, list[int]]:
 
 @dataclass(frozen=True)
 class PairedValues:
-    """Values of a figure in two reports, the mean over seeds of each prompt (prompts,).
+    """Values of a figure in two reports, the mean over the pairs of each prompt (prompts,), or of each source.
 
     `single` says whether each prompt has one pair. `missing` counts pairs that lack a finite value on a side, but not
     those of clips that do not have the figure at all.
@@ -76,6 +78,7 @@ class PairedValues:
     other: Floats
     single: bool
     missing: int
+    unit: str = "prompts"
 
     @property
     def differences(self) -> Floats:
@@ -99,7 +102,7 @@ def paired_values(pairs: Pairs, base: Sequence[ClipRecord], other: Sequence[Clip
     means = np.stack([np.bincount(numbers, kept[:, side], len(used)) for side in (0, 1)], 1) / counts[:, None]
     applies = [figure == FAILURES or figure in base[i].figures or figure in other[j].figures for i, j in pairs.indices]
     missing = int((np.array(applies, bool) & ~finite).sum())
-    return PairedValues(means[:, 0], means[:, 1], bool((counts == 1).all()), missing)
+    return PairedValues(means[:, 0], means[:, 1], bool((counts == 1).all()), missing, pairs.unit)
 
 
 def _value(clip: ClipRecord, figure: str) -> float:

@@ -20,7 +20,7 @@ class ClipRecord:
     """Figures of one clip. Clips of two reports are compared in pairs by `id` and `seed`.
 
     `figures` are by the names of metrics; `failures` are words such as "silent"; `audio` is a path relative to the
-    report's folder.
+    report's folder. `source` names the sound that the clip is an edit of: edits of one sound are not independent.
     """
 
     id: str
@@ -29,6 +29,7 @@ class ClipRecord:
     figures: Mapping[str, float] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
     audio: str | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Curve:
 class Difference:
     """A figure of one report minus the same figure of another.
 
-    `count` is the number of independent pairs (prompts). `interval` has 95 %, `narrow` 90 %: the verdict is "same"
-    where `narrow` lies within ±`margin`. `p` is the sign-flip test's, `p_adjusted` Holm's within the family,
-    `p_check` Wilcoxon's. Values that a method does not have are None.
+    `count` is the number of independent pairs (prompts, or sources of edits). `interval` has 95 %, `narrow` 90 %: the
+    verdict is "same" where `narrow` lies within ±`margin`. `p` is the sign-flip test's, `p_adjusted` Holm's within the
+    family, `p_check` Wilcoxon's. Values that a method does not have are None.
     """
 
     figure: str
