@@ -86,6 +86,18 @@ def test_a_relative_gate_fails_where_the_whole_interval_is_beyond_the_margin(tmp
     assert len(gate_lines(found.gates)) == (result != "passed")
 
 
+@pytest.mark.parametrize(
+    ("step", "spread", "result"),
+    [(0.0, 0.02, "passed"), (0.05, 0.02, "failed"), (-0.05, 0.02, "failed"), (0.011, 0.02, "undecided")],
+)
+def test_a_figure_without_a_direction_may_move_by_the_margin_either_way(tmp_path, step, spread, result):
+    scores = 0.1 * normal(200)
+    write_report(score_report(scores, "", "codec/treble"), tmp_path / "baseline")
+    report = score_report(scores + step + spread * normal(200, 1), "", "codec/treble")
+    text = '[[gate]]\nfigure = "codec/treble"\nreport = "baseline"\nmargin = 0.01'
+    assert results(check_gates(report, gates(tmp_path, text))) == [result]
+
+
 def test_a_gate_without_a_condition_is_relative_to_the_base_of_a_comparison(tmp_path):
     scores = 0.35 + 0.1 * normal(200)
     base, worse = Source(score_report(scores), tmp_path, {}), score_report(scores - 0.1)

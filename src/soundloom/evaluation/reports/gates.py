@@ -23,7 +23,8 @@ A gate with a figure and a margin alone is for `eval compare`: against its first
 to reports of that kind, so that commands can share a file. The figure `failures` is the share of failed clips.
 
 A relative gate fails where the whole 95 % interval of the paired difference lies beyond the margin on the bad side,
-and passes where the whole interval is on the good side of the margin; else it is undecided, which is a warning.
+and passes where the whole interval is on the good side of the margin; else it is undecided, which is a warning. A
+figure that is better neither higher nor lower may move by the margin either way.
 """
 
 from __future__ import annotations
@@ -206,12 +207,13 @@ def judge(item: Difference, margin: float | None, against: str) -> Gate:
     unit = item.unit
     sign = -1.0 if item.direction == "lower" else 1.0  # of a gain
     low, high = sorted(sign * edge for edge in item.interval or (item.difference, item.difference))
+    either = not item.direction
     result: GateResult = "undecided"
-    if not (isfinite(low) and isfinite(high)) or high < -margin:
+    if not (isfinite(low) and isfinite(high)) or high < -margin or (either and low > margin):
         result = "failed"
-    elif low >= -margin:
+    elif low >= -margin and (not either or high <= margin):
         result = "passed"
-    word = "above" if item.direction == "lower" else "below"
+    word = "away from" if either else "above" if item.direction == "lower" else "below"
     condition = f"not more than {signed(margin, unit).lstrip('+')} {word} {against}"
     edges = f" ({signed_interval(item.interval, unit)})" if item.interval else ""
     return Gate(item.figure, condition, result, f"{signed(item.difference, unit)}{edges}")
