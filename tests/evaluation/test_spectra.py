@@ -28,6 +28,10 @@ def test_log_mel_difference_to_silence_is_nan():
     assert np.isnan(log_mel_difference(TONE, 1e-4 * TONE, SAMPLE_RATE))
 
 
+def test_si_sdr_of_silence_is_no_warning():
+    assert si_sdr(0 * TONE, 0 * TONE) == 0
+
+
 def test_si_sdr_ignores_gain_and_measures_noise():
     assert si_sdr(0.3 * TONE, TONE) > 100
     noisy = TONE + NOISE * np.sqrt((TONE**2).sum() / (NOISE**2).sum()) * 10 ** (-12 / 20)

@@ -42,7 +42,7 @@ def si_sdr(estimate: ArrayLike, reference: ArrayLike, zero_mean: bool = False) -
     gain = (found * truth).sum(axis=-1, keepdims=True) / np.maximum((truth**2).sum(axis=-1, keepdims=True), 1e-300)
     target = gain * truth
     powers = ((target**2).sum(axis=-1), ((found - target) ** 2).sum(axis=-1))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # both are silent
         return np.asarray(10 * (np.log10(powers[0]) - np.log10(powers[1])))
 
 

@@ -35,6 +35,14 @@ def test_additions_have_no_signal_ratio(stems):
     assert scores.log_mel == 0
 
 
+def test_a_silent_truth_and_a_source_that_needs_no_edit_have_no_ratio(stems):
+    bass, _, noise = stems
+    silent = score_stems(noise, 0 * bass, bass, 0 * bass, RATE, "extract")
+    assert np.isnan([silent.si_sdr, silent.si_sdr_improvement, silent.ceiling_si_sdr]).all()
+    untouched = score_stems(bass + 0.1 * noise, bass, bass, bass + noise, RATE, "remove")
+    assert np.isnan(untouched.si_sdr_improvement) and untouched.si_sdr > 20
+
+
 def test_log_mel_ignores_phase_and_hears_level(stems):
     _, piano, noise = stems
     assert multi_resolution_log_mel(-noise, noise, RATE) == 0

@@ -35,6 +35,8 @@ Sound = NDArray[np.floating]
 class StemScores:
     """Scores of an edit of stems; ratios in dB are NaN for additions, which have more than one right result.
 
+    They also are where the truth is silent, and the improvement where the truth is the source: nothing is finite there.
+
     `ceiling_si_sdr` and `ceiling_log_mel` are those of the truth after the codec's round trip.
     """
 
@@ -51,9 +53,10 @@ def score_stems(edited: Sound, truth: Sound, source: Sound, round_trip: Sound, r
     edited, truth, source, round_trip = (_mono(sound, rate) for sound in (edited, truth, source, round_trip))
     nan = float("nan")
     ratio = ceiling = improvement = nan
-    if task in SIGNAL_TASKS:
+    if task in SIGNAL_TASKS and np.any(truth):
         ratio, ceiling = si_sdr(edited, truth), si_sdr(round_trip, truth)
-        improvement = ratio - si_sdr(source, truth)
+        if not np.array_equal(source, truth):
+            improvement = ratio - si_sdr(source, truth)
     return StemScores(
         ratio,
         improvement,
