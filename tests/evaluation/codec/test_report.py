@@ -115,3 +115,17 @@ def test_the_codec_of_musicgen(tmp_path, sounds):
 def test_values_out_of_range_are_refused(values):
     with pytest.raises(RequestError):
         CodecConfig(**values)
+
+
+def test_other_sounds_with_equal_names_are_another_manifest(sounds, tmp_path):
+    same, other = (tmp_path / name for name in ("same", "other"))
+    for folder, gain in ((same, 1.0), (other, 0.5)):
+        folder.mkdir()
+        for item in sounds.items:
+            if item.path.name != "broken.wav":
+                clip = Clip.load(item.path)
+                Clip(clip.audio * gain, RATE).save(folder / item.path.name)
+        (folder / "broken.wav").write_bytes(b"RIFF")
+    folders = (same, same, other)
+    found = [codec_report._manifest(read_set(one).items, CodecConfig()) for one in folders]
+    assert found[0] == found[1] != found[2]

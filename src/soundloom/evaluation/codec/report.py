@@ -19,7 +19,7 @@ from soundloom.evaluation.frontend import UNUSABLE, faults
 from soundloom.evaluation.metrics import Metric, mean_metric, share_metrics
 from soundloom.evaluation.reports.record import ClipRecord, Report
 from soundloom.evaluation.sets.items import SoundItem
-from soundloom.evaluation.sets.manifest import SoundSet, hash_rows
+from soundloom.evaluation.sets.manifest import SoundSet, content_hash, hash_rows
 from soundloom.evaluation.sets.metrics import Names, reference_rows, set_metrics
 from soundloom.evaluation.sets.report import Measuring
 from soundloom.evaluation.spectra import envelope_harmonics
@@ -212,6 +212,6 @@ def _recipes(measuring: Measuring) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _manifest(items: Sequence[SoundItem], config: CodecConfig) -> str:
-    """Return the hash of what is encoded."""
-    rows = [(item.id, item.start, item.end, config.seconds) for item in items]
+    """Return the hash of what is encoded: the contents of files, for equal ids can be other sounds."""
+    rows = [(item.id, content_hash(item), item.start, item.end, config.seconds) for item in items]
     return hash_rows(sorted(rows, key=lambda row: row[0]))

@@ -36,7 +36,7 @@ def survey_page(trials: Sequence[Trial], kind: Kind, survey: str, title: str) ->
     parts = "".join(_trial(trial, kind) for trial in trials)
     task = {
         "pairwise": "In each trial, listen to both sounds, and choose the better one for its description.",
-        "marks": "In each trial, listen to all sounds, and and move the slider of each: 0 is bad, 100 excellent.",
+        "marks": "In each trial, listen to all sounds, and move the slider of each: 0 is bad, 100 excellent.",
     }[kind]
     body = (
         f'<header><h1>{escape(title)}</h1></header><main data-survey="{escape(survey)}">'

@@ -58,7 +58,7 @@ class SoundSet:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over the sorted list of (id, content hash, start, end); files that cannot be read have hash ""."""
-        rows = sorted((item.id, _content_hash(item), item.start, item.end) for item in self.items)
+        rows = sorted((item.id, content_hash(item), item.start, item.end) for item in self.items)
         return hash_rows(rows)
 
     @property
@@ -222,7 +222,7 @@ def _record(item: SoundItem, folder: Path) -> dict[str, Any]:
         "prompt": item.prompt,
         "seed": item.seed,
         "seconds": item.seconds,
-        "sha256": _content_hash(item),
+        "sha256": content_hash(item),
     }
     return {key: value for key, value in record.items() if value not in (None, "")}
 
@@ -234,7 +234,7 @@ def _relative(path: Path, folder: Path) -> str:
         return path.resolve().as_posix()
 
 
-def _content_hash(item: SoundItem) -> str:
+def content_hash(item: SoundItem) -> str:
     try:
         return item.content_hash
     except AudioError:
