@@ -22,3 +22,13 @@ def test_value_has_enough_digits_to_differ_from_a_missed_goal(value, goal, bound
     line = table([Metric("some metric", value, 8, None, goal, bound, unit)])[1]
     assert line.split("  ")[-2].strip() == result
     assert line.removeprefix("some metric").strip().split("  ")[0] == figure
+
+
+def test_small_goals_are_shown_and_zero_has_no_sign():
+    (line,) = table([Metric("difference", 0.0, 8, (-1e-9, 1e-5), 1e-4, "at most")])[1:]
+    assert "at most 0.0001 " in line
+    assert " 0.00 … 0.00 " in line
+    assert "-0.00" not in table([Metric("distance", -1e-12, 8)])[1]
+    assert "at most 0.00 " in table([Metric("changed", 0.0, 8, None, 0.0, "at most")])[1]
+    assert "at most 0 %" in table([Metric("failures", 0.0, 8, None, 0.0, "at most", "%")])[1]
+    assert "at most 0.1 %" in table([Metric("rare", 0.0, 8, None, 0.001, "at most", "%")])[1]

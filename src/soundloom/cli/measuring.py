@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from soundloom.pipeline.stable_audio.model import Model
 
 CLIPS = "clips"  # folder of generated clips in that of the report
+NAMED = 3  # failed clips that the terminal names
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,16 @@ def finish_report(
         sounds = {key: path for key, path in audio.items() if key in shown or path.is_relative_to(options.folder)}
         report = write_report(report, options.folder, sounds, embed=options.embed)
         sys.stderr.write(escaped(f"wrote {options.folder / 'report.html'}\n"))
-    for note in report.notes:
+    for note in (*report.notes, *_failed_clips(report)):
         sys.stderr.write(escaped(f"warning: {note}\n"))
     print_results(document(report) if options.json else list(lines) or table(report.metrics))
     return print_gates(report)
+
+
+def _failed_clips(report: Report) -> list[str]:
+    """Name the first clips that failed; the report lists all of them."""
+    failed = [f"{clip.id} ({', '.join(clip.failures)})" for clip in report.clips if clip.failures]
+    if not failed:
+        return []
+    which = ", such as " if len(failed) > NAMED else ": "
+    return [f"{len(failed)} of {len(report.clips)} clips failed{which}{', '.join(failed[:NAMED])}"]

@@ -159,7 +159,7 @@ def _load(item: SoundItem, embedder: Embedder, recipe: Recipe, cache: EmbeddingC
             return _Loaded(item, faults=found)
         return _Loaded(item, key, prepared=prepare(audio, rate, embedder.info, recipe), faults=found)
     except AudioError as error:
-        return _Loaded(item, faults=(str(error),))
+        return _Loaded(item, faults=(str(error.args[0]),))
 
 
 def _embedded(

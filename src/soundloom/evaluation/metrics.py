@@ -91,7 +91,7 @@ def cells_of(metric: Metric) -> tuple[str, str]:
 def _cells(metric: Metric) -> tuple[str, ...]:
     unit, goal = metric.unit, metric.goal
     interval = " … ".join(_format(edge, unit) for edge in metric.interval) if metric.interval else ""
-    bound = f"{metric.bound} {_format(goal, unit)}" if goal is not None else ""
+    bound = f"{metric.bound} {_format_goal(goal, unit)}" if goal is not None else ""
     result = {None: "", True: "reached", False: "missed"}[metric.passed]
     return metric.name, _format_beside(metric.value, goal, unit), interval, bound, result, str(metric.count)
 
@@ -104,5 +104,12 @@ def _format_beside(value: float, goal: float | None, unit: str) -> str:
     return next((text for more, text in enumerate(digits) if text != _format(goal, unit, more)), _format(value, unit))
 
 
+def _format_goal(goal: float, unit: str) -> str:
+    """Format with enough digits that a small goal is not shown as 0."""
+    digits = (_format(goal, unit, more) for more in range(MAX_EXTRA_DIGITS))
+    return next((text for text in digits if not goal or text.strip(" %0." + unit)), _format(goal, unit))
+
+
 def _format(value: float, unit: str, more: int = 0) -> str:
-    return f"{100 * value:.{more}f} %" if unit == "%" else f"{value:.{2 + more}f} {unit}".rstrip()
+    """Format without the sign of numbers that are rounded to 0."""
+    return f"{100 * value:z.{more}f} %" if unit == "%" else f"{value:z.{2 + more}f} {unit}".rstrip()

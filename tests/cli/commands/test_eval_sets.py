@@ -73,6 +73,25 @@ def test_failed_clips_are_counted_and_named(soundloom, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "tone 02.wav" in page
     assert "not finite" in page
+    assert page.count("cannot be read as audio") == 2  # in the table and at the clip
+    assert "hint:" not in page
+    assert "warning: 4 of 12 clips failed, such as tone 00.wav (silent), tone 01.wav (too short), " in done.err
+
+
+def test_unusable_sounds_of_the_reference_are_named(soundloom, tmp_path):
+    folder, command = write_sounds(tmp_path / "reference", count=1), ("eval", "set", "sounds", "--reference")
+    write_sounds(tmp_path / "sounds", seed=2)
+    one = soundloom(*command, "reference", *QUIET)
+    assert (one.code, one.out) == (2, "")
+    assert "the reference reference has 1 usable of 1 clips, and a distance needs 2 or more" in one.err
+    soundfile.write(folder / "tone 00.wav", np.zeros(RATE), RATE)
+    silent = soundloom(*command, "reference", *QUIET)
+    assert "has 0 usable of 1 clips" in silent.err
+    assert "hint: tone 00.wav: silent" in silent.err
+    assert "Warning" not in silent.err
+    soundfile.write(tmp_path / "sounds" / "tone 00.wav", np.zeros(RATE), RATE)
+    some = soundloom(*command, "sounds", *QUIET, "--allow-small")
+    assert "warning: 1 of 12 sounds of the reference are unusable, and were left out" in some.err
 
 
 def test_a_second_run_gives_the_same_report_from_the_cache(soundloom, tmp_path, monkeypatch):

@@ -212,8 +212,15 @@ def test_equal_names_are_told_apart_by_what_differs():
     ("changes", "message"),
     [
         ({"kind": "edits"}, "the kind of report differs, set against edits"),
-        ({"data": {"manifest": "12" * 32, "reference_hash": "ef" * 32}}, "manifest differs, cdcdcdcdcdcd against 1212"),
+        (
+            {"data": {"manifest": "12" * 32, "reference_hash": "ef" * 32}},
+            "list of clips differs, cdcdcdcdcdcd against 1212",
+        ),
         ({"data": {"manifest": "cd" * 32, "reference_hash": "12" * 32}}, "reference differs, efefefefefef against 12"),
+        (
+            {"data": {"manifest": "cd" * 32, "reference": "rain", "reference_hash": "12" * 32}},
+            r"reference differs, efefefefefef against rain \(12",
+        ),
         (
             {"recipes": {"ffff": {"name": "soundloom", "rate": 44100}}},
             "field rate of the recipe differs, 48000 against",

@@ -156,3 +156,11 @@ def test_strengths_are_those_that_made_the_choices():
     assert strengths(win_matrix(first, second, scores, 3)) == pytest.approx(truth, abs=0.05)
     # two reports: the log of the odds
     assert np.diff(strengths(np.array([[0, 10.0], [30, 0]]), prior=0)) == pytest.approx(np.log(3))
+
+
+def test_a_report_is_no_survey(folders, capsys):
+    assert main(["eval", "survey", str(folders / "a")]) == 1
+    found = capsys.readouterr().err
+    assert "is no survey: it has no survey.json" in found
+    assert "BASE OTHER --out FOLDER" in found
+    assert "Errno" not in found

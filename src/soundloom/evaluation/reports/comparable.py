@@ -27,10 +27,14 @@ def _differences(base: Report, other: Report) -> Iterator[tuple[str, object, obj
     """Yield the fields that differ: kind, data, recipes, embedders."""
     if base.kind != other.kind:
         yield "the kind of report", base.kind, other.kind
-    for field, name in (("manifest", "the manifest"), ("reference_hash", "the reference"), ("seconds", "the length")):
+    for field, name in (
+        ("manifest", "the list of clips"),
+        ("reference_hash", "the reference"),
+        ("seconds", "the length"),
+    ):
         first, second = base.data.get(field), other.data.get(field)
         if first != second and not (isinstance(first, Mapping) and isinstance(second, Mapping)):  # statistics
-            yield name, first, second
+            yield name, _named(base, field), _named(other, field)
     if base.data.get("manifest") is None and {c.id for c in base.clips}.isdisjoint(c.id for c in other.clips):
         yield "every id of a clip", base.clips[:1] and base.clips[0].id, other.clips[:1] and other.clips[0].id
     if sorted(base.recipes) != sorted(other.recipes):
@@ -41,6 +45,13 @@ def _differences(base: Report, other: Report) -> Iterator[tuple[str, object, obj
         for field in ("recipe", "embedder"):
             if same and getattr(metric, field) != getattr(same, field):
                 yield f"the {field} of {metric.name}", getattr(metric, field), getattr(same, field)
+
+
+def _named(report: Report, field: str) -> str:
+    """Return a value of the data, a hash with the name of what it stands for."""
+    names = {"reference_hash": report.data.get("reference")}
+    value = _short(report.data.get(field))
+    return f"{shown(names[field])} ({value})" if names.get(field) else value
 
 
 def _recipe_field(base: Report, other: Report) -> tuple[str, object, object]:

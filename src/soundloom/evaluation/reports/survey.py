@@ -64,6 +64,11 @@ def write_survey(sources: Sequence[Source], folder: Path, kind: Kind, limit: int
 
 def read_survey(folder: Path) -> Survey:
     """Read survey.json of a folder. Raises ConfigError."""
+    if not (folder / SURVEY_FILE).is_file():
+        raise ConfigError(
+            f"{printable(folder)} is no survey: it has no {SURVEY_FILE}",
+            "to make one, name two reports or more: soundloom eval survey BASE OTHER --out FOLDER",
+        )
     data = _read(folder / SURVEY_FILE)
     try:
         if data["schema"] != SCHEMA:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from soundloom.errors import RequestError, shown
 from soundloom.evaluation.cache import EmbeddingCache
 from soundloom.evaluation.distances.frechet import Extrapolation
 from soundloom.evaluation.embedders.base import Embedder
@@ -24,6 +25,7 @@ from soundloom.evaluation.sets.prompts import Prompt, PromptList, prompts_of
 from soundloom.evaluation.sets.references import CONTENTS, PROMPTS, Reference, is_reference, read_reference
 
 FAULTS = ("silent", "not finite", "clipped", "too short")
+FEWEST = 2  # usable clips on each side
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,21 @@ def load_reference(source: str, measuring: Measuring) -> Reference:
         found.require(measuring.recipe, measuring.embedder.info)
         return found
     sounds = read_set(source)
-    return make_reference(sounds, measuring.embed(sounds.items), measuring)
+    embedded = measuring.embed(sounds.items)
+    _require_usable(f"the reference {sounds.name}", embedded)
+    return make_reference(sounds, embedded, measuring)
+
+
+def _require_usable(name: str, embedded: EmbeddedSet) -> None:
+    """Raise RequestError, with the fault of a clip, for fewer usable clips than a distance needs."""
+    if embedded.count >= FEWEST:
+        return
+    id, found = next(iter(embedded.failures.items()), ("", ()))
+    total = embedded.count + len(embedded.failures)
+    raise RequestError(
+        f"{name} has {embedded.count} usable of {total} clips, and a distance needs {FEWEST} or more",
+        f"{shown(id)}: {', '.join(found)}" if found else "add sounds",
+    )
 
 
 def make_reference(sounds: SoundSet, embedded: EmbeddedSet, measuring: Measuring) -> Reference:
@@ -108,6 +124,7 @@ def set_report(
     """
     recipe, info = measuring.recipe, measuring.embedder.info
     embedded = measuring.embed(sounds.items)
+    _require_usable(f"the set {sounds.name}", embedded)
     rows = embedded.rows(recipe)
     known = None if reference.embeddings is None else reference.embeddings.astype(np.float64)
     against = ReferenceRows(reference.moments, reference.bandwidth, known)
@@ -132,12 +149,19 @@ def set_report(
         notes=(
             *found.warnings,
             *(["the sounds differ from those that set.json was written for"] if sounds.changed else []),
+            *_reference_notes(reference),
             *set_notes(checks),
             *comparison_notes(checks, facts.get("checks", {}), facts.get(CONTENTS, [])),
         ),
     )
     kept = StoredReference(reference.moments, reference.bandwidth, reference.embeddings)
     return report, StoredEmbeddings(rows.astype(np.float32), embedded.row_clips(recipe), kept)
+
+
+def _reference_notes(reference: Reference) -> list[str]:
+    failed = reference.facts.get("failures", 0)
+    total = reference.clip_count + failed
+    return [f"{failed} of {total} sounds of the reference are unusable, and were left out"] if failed else []
 
 
 def _lengths(reference: Reference) -> dict[str, Any]:
