@@ -163,6 +163,9 @@ def test_debug_mode_shows_the_traceback(soundloom, monkeypatch):
 
 def test_unknown_commands(soundloom):
     assert refused(soundloom("genrate"), 2, "there is no command 'genrate'", "did you mean generate?")
+    for given in (["sett"], ["sett", "sounds"], ["edit", "--sources", "2"]):
+        near = f"did you mean {'set' if given[0] == 'sett' else 'edits'}?"
+        assert refused(soundloom("eval", *given), 2, f"there is no action or model '{given[0]}'", near)
     assert refused(soundloom("generate", "rain", "--color", "red"), 2, "unrecognized arguments: --color red")
 
 

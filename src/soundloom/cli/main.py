@@ -11,9 +11,10 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import TextIO
 
-from soundloom.cli.commands import COMMANDS, actions_of, load_command, resolve
+from soundloom.cli.commands import COMMANDS, actions_of, default_action, load_command, resolve
 from soundloom.cli.options.old_spellings import with_current_spellings
 from soundloom.cli.terminal import streams
 from soundloom.cli.terminal.logs import warnings_to_stderr
@@ -22,6 +23,7 @@ from soundloom.errors import RequestError, SoundloomError, shown
 from soundloom.version import __version__
 
 STOPPED = 130
+CLOSE = 0.75  # likeness of a word to an action, from which it is taken for one that is misspelled
 MAX_QUOTED = 300  # characters of an argument that a message may quote in full
 DEBUG = "SOUNDLOOM_DEBUG"
 
@@ -83,6 +85,8 @@ def _dispatch(arguments: list[str]) -> int:
     if actions_of(name) and arguments[1:2] in (["-h"], ["--help"], ["help"]):
         sys.stdout.write(usage(name))
         return 0
+    if error := _no_action(name, arguments[1:2]):
+        raise error
     name, given = resolve(arguments)
     if actions_of(name):
         given = given[:1]  # whose error names the actions
@@ -106,6 +110,20 @@ def _no_command(arguments: Sequence[str]) -> RequestError:
     guess = f"did you mean {' or '.join(close)}? " if close else ""
     hint = f"{guess}to use it as a prompt: soundloom generate {quoted(prompt)}; {listed}"
     return RequestError(f"there is no command '{shown(name)}'", hint)
+
+
+def _no_action(command: str, given: Sequence[str]) -> RequestError | None:
+    """Return an error about a misspelled action of a command that also takes a model in its place."""
+    actions, word = actions_of(command), next(iter(given), "")
+    if not default_action(command) or word in actions:
+        return None
+    close = difflib.get_close_matches(word, actions, 2, CLOSE)
+    from soundloom.config.catalogue import find_entry
+
+    if not close or Path(word).exists() or find_entry(word):
+        return None
+    hint = f"did you mean {' or '.join(close)}? actions: {', '.join(actions)}"
+    return RequestError(f"there is no action or model '{shown(word)}'", hint)
 
 
 def usage(command: str = "") -> str:

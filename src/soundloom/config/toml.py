@@ -26,7 +26,8 @@ def read_table(path: Path) -> dict[str, object]:
     try:
         return parse_toml(read_limited(path, MAX_TOML_BYTES).decode())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {printable(path)} as TOML: {shown(str(error))}") from error
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise ConfigError(f"cannot read {printable(path)} as TOML: {shown(reason)}") from error
 
 
 def parse_toml(text: str) -> dict[str, object]:

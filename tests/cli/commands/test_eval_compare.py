@@ -69,7 +69,7 @@ def test_the_exit_code_says_whether_a_gate_failed(reports, capsys, other, gate, 
         (["a", "none"], "there is no report none/report.json"),
         (["a", "same", "--margin", "x"], "is not FIGURE=VALUE"),
         (["a", "same", "--margin", "x=-1"], "is not FIGURE=VALUE"),
-        (["a", "same", "--gates", "none.toml"], "cannot read none.toml as TOML"),
+        (["a", "same", "--gates", "none.toml"], "cannot read none.toml as TOML: No such file or directory"),
     ],
 )
 def test_senseless_requests_are_one_sentence(reports, capsys, arguments, message):

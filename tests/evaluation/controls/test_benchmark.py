@@ -94,6 +94,13 @@ def test_unusable_clips_are_failures_and_obey_nothing(level, failure):
     assert found.rows[0].failed == found.rows[0].clips == 3
 
 
+def test_clipped_clips_are_measured_and_are_no_failures():
+    figures, found = measured("tempo", change_audio=lambda audio: np.clip(20 * audio, -1, 1))
+    assert figures["failures"] == 0
+    assert found.report.clips[0].failures == ()
+    assert found.report.clips[0].figures["control/clipped"] == 1
+
+
 def test_clips_that_raise_are_failures(monkeypatch):
     def run(self, requests):
         raise OutputError("silent")

@@ -125,7 +125,7 @@ def test_a_ceiling_is_another_figure_of_the_report(tmp_path, step, result, paire
 
 def test_a_stored_report_must_be_comparable(tmp_path):
     write_report(replace(made_report(), data={"manifest": "other"}), tmp_path / "baseline")
-    with pytest.raises(RequestError, match="manifest differs"):
+    with pytest.raises(RequestError, match="list of clips differs"):
         check_gates(made_report(), gates(tmp_path, '[[gate]]\nfigure = "align/score"\nreport = "baseline"'))
 
 

@@ -125,9 +125,11 @@ def test_answers_of_a_listener_are_read_back(folder, opened):
         page.get_by_label("Your name").fill("Zoë 1")
         with page.expect_download() as download:
             save.click()
+        count = 3 if form == "pairwise" else 2
+        assert page.get_by_text(f"{count} of {count} answered").is_visible()
         path = folder / form / "answers" / download.value.suggested_filename
         download.value.save_as(path)
         assert json.loads(path.read_text())["listener"] == "Zoë 1"
         report = survey_report(folder / form)
-        assert report.data["answers"] == (3 if form == "pairwise" else 2)
+        assert report.data["answers"] == count
     assert {metric.value for metric in report.metrics if "/mark/" in metric.name} == {51}

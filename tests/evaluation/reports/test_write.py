@@ -8,7 +8,7 @@ import pytest
 
 from soundloom.errors import ConfigError
 from soundloom.evaluation.metrics import Metric
-from soundloom.evaluation.reports.record import ClipRecord, Curve, Report
+from soundloom.evaluation.reports.record import ClipRecord, Curve, Difference, Report
 from soundloom.evaluation.reports.sections import figure, worst_first
 from soundloom.evaluation.reports.verdict import verdict_line
 from soundloom.evaluation.reports.write import read_report, write_report
@@ -203,3 +203,15 @@ def test_published_figures_stand_only_beside_comparable_ones(name, recipe, refer
     report = Report("set", {}, {"reference": reference}, (metric,), {"0123": {"name": recipe}})
     assert anchor_text(metric, report).startswith(text)
     assert bool(anchor_text(metric, report)) == bool(text)
+
+
+def test_plots_name_the_subject_and_undecided_is_not_good(tmp_path):
+    compared = [
+        Difference("quality", 0.5, 0.6, 0.1, 9, "undecided", (-0.1, 0.3), direction="higher", subject=name)
+        for name in ("steps=4", "steps=8")
+    ]
+    write_report(replace(made_report(), comparison=tuple(compared), gates=(), clips=()), tmp_path)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "steps=4: quality" in text
+    assert "steps=8: quality" in text
+    assert '<p class="verdict neutral">2 undecided</p>' in text

@@ -21,7 +21,10 @@ SHARES = {"tempo_accuracy2": "%", "key_points": "", "key_points_fifth_below": ""
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """A prompt with a seed, and how its clip obeyed; `failures` are words such as "silent"."""
+    """A prompt with a seed, and how its clip obeyed; `failures` are words such as "silent".
+
+    Clips that are only "clipped" are measured, so `is_failed` is False.
+    """
 
     prompt: ControlPrompt
     seed: int
@@ -31,11 +34,11 @@ class ScoredClip:
 
     def record(self) -> ClipRecord:
         """Return the clip as a report holds it; figures that do not exist are left out."""
-        figures = {"failures": float(self.is_failed)}
+        figures = {"failures": float(self.is_failed)} | ({"clipped": 1.0} if "clipped" in self.failures else {})
         for outcome in self.outcomes:
             figures |= outcome.record()
         named = {f"{PREFIX}{name}": value for name, value in figures.items() if np.isfinite(value)}
-        return ClipRecord(self.prompt.id, self.prompt.text, self.seed, named, self.failures)
+        return ClipRecord(self.prompt.id, self.prompt.text, self.seed, named, self.failures if self.is_failed else ())
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def read_sources(sounds: SoundSet, count: int, seconds: float) -> Sources:
             end = item.start + seconds
             audio, rate = replace(item, end=end if item.end is None else min(item.end, end)).read()
         except AudioError as error:
-            failures[item.id] = (str(error),)
+            failures[item.id] = (str(error.args[0]),)
             continue
         stereo = audio if len(audio) <= 2 else to_stereo(audio)[0]
         wrong: tuple[str, ...] = ("too short",) if stereo.shape[1] < SHORTEST * rate else faults(stereo, rate)

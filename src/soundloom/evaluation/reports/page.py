@@ -30,6 +30,7 @@ MAX_CLIPS = 60  # worst ones; report.json has all
 MAX_EMBEDDED, MAX_EMBEDDED_TOTAL = 2**20, 24 * 2**20  # bytes of audio files
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src * data:"
 WIDE = ("method", "recipe, embedder", "published")  # columns whose text is not broken
+GOOD = ("passed", "reached", "better", "same")  # words of a verdict
 WORDS = ("passed", "failed", "better", "worse", "undecided")
 MEDIA_TYPES = {".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg", ".ogg": "audio/ogg"}
 
@@ -57,7 +58,8 @@ def page(
     parts += map(_section, (*recipe_sections(report), reproduce_section(reproduce)))
     title = f"eval {report.kind}: {subject_name(report)}"
     verdict = verdict_line(report)
-    state = "bad" if "failed" in verdict or "worse" in verdict or "missed" in verdict else "good"
+    bad = any(word in verdict for word in ("failed", "worse", "missed"))
+    state = "bad" if bad else "good" if any(word in verdict for word in GOOD) else "neutral"
     return document(
         title,
         f'<header><h1>{escape(title)}</h1><p class="verdict {state}">{escape(verdict)}</p>{_run(report)}</header>'

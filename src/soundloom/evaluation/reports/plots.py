@@ -90,6 +90,7 @@ def differences_svg(differences: Sequence[Difference]) -> str:
     rows = [item for item in directed if item.interval and all(map(math.isfinite, item.interval))]
     if not rows:
         return ""
+    several = len({item.subject for item in rows}) > 1
     width, label, top = 640, 250, 8
     middle, half = label + (width - label) / 2, (width - label) / 2 - 12
     parts = [f'<path class="axis" d="M{middle:.1f},{top}V{top + ROW * len(rows)}"/>']
@@ -99,7 +100,8 @@ def differences_svg(differences: Sequence[Difference]) -> str:
         sign = -1 if item.direction == "lower" else 1
         reach = max(*(abs(edge) for edge in item.interval), 1.5 * (item.margin or 0)) or 1.0
         low, value, high = (sign * v / reach * half for v in (item.interval[0], item.difference, item.interval[1]))
-        name = item.figure if len(item.figure) <= 36 else f"{item.figure[:35]}…"  # characters that fit
+        name = f"{item.subject}: {item.figure}" if several else item.figure
+        name = name if len(name) <= 36 else f"{name[:35]}…"  # characters that fit
         parts.append(f'<text x="{label - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>')
         if item.margin:
             wide = item.margin / reach * half

@@ -1,7 +1,7 @@
 "use strict";
 // Blind trials. In a report, a choice tells which sound was which; in a survey, answers are saved as a JSON file.
 const survey = document.querySelector("[data-survey]");
-const trials = [...document.querySelectorAll(".trial")];
+const trials = [...document.querySelectorAll("[data-trial]")];
 const answers = new Map();
 
 for (const trial of trials) {
