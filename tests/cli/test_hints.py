@@ -49,7 +49,7 @@ FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py")
 @pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(EXCEPTIONS)])
 def test_messages_name_flags_and_commands_that_exist(file):
     for line, text in texts(PACKAGE / file):
-        flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text))
+        flags = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", text))
         assert flags <= ALL_FLAGS, f"{file}:{line}: {flags - ALL_FLAGS}"
         commands = set(re.findall(r"(?:^|`|: |, )soundloom ([a-z]+)\b", text)) - VERBS
         assert commands <= {*COMMANDS}, f"{file}:{line}: {commands - {*COMMANDS}}"
