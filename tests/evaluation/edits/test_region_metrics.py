@@ -5,7 +5,13 @@ import pytest
 
 from soundloom.evaluation.edits.embedding import SpanEmbedder
 from soundloom.evaluation.edits.region_edits import measure_edit, plan_edits
-from soundloom.evaluation.edits.region_metrics import RegionEmbeddings, kept_metrics, measure_regions, seam_metrics
+from soundloom.evaluation.edits.region_metrics import (
+    RegionEmbeddings,
+    _Rows,
+    kept_metrics,
+    measure_regions,
+    seam_metrics,
+)
 from soundloom.evaluation.embedders.load import load_embedder
 from soundloom.evaluation.recipes import find_recipe
 from soundloom.evaluation.sets.metrics import Names
@@ -109,3 +115,12 @@ def test_nothing_measured_gives_only_failures():
     metrics = kept_metrics([measure_edit(edit, None) for edit in EDITS])
     assert [metric.name for metric in metrics] == ["edit/failures"]
     assert metrics[0].value == 1
+
+
+def test_seeds_of_a_region_do_not_raise_its_kernel_distance():
+    rng = np.random.default_rng(0)
+    places = [(number, (0, 100)) for number in range(8)]
+    real, made = ({place: rng.standard_normal((2, 4)) for place in places} for _ in range(2))
+    one, many = (_Rows(places, range(8), real, [made] * seeds).kernel() for seeds in (1, 5))
+    assert many[0] == pytest.approx(one[0])
+    assert many[1] == pytest.approx(one[1])

@@ -6,7 +6,7 @@ for KAD; Bińkowski et al. 2018 for KID.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,10 +68,13 @@ def _spans(a: Floats, b: Floats) -> Iterator[slice]:
 
 
 def _mean(a: Floats, b: Floats, bandwidth: float, kernel: Kernel, skip_diagonal: bool = False) -> float:
-    total = sum(float(_apply(_squares(a[span], b), bandwidth, kernel).sum()) for span in _spans(a, b))
-    if not skip_diagonal:
-        return total / (len(a) * len(b))
-    return (total - len(a)) / (len(a) * (len(a) - 1))  # every kernel is 1 at distance 0
+    total = 0.0
+    for span in _spans(a, b):
+        gram = _apply(_squares(a[span], b), bandwidth, kernel)
+        if skip_diagonal:
+            gram[np.arange(len(gram)), span.start + np.arange(len(gram))] = 0
+        total += float(gram.sum())
+    return total / (len(a) * (len(b) - skip_diagonal))
 
 
 def _apply(squares: Floats, bandwidth: float, kernel: Kernel) -> Floats:
@@ -81,12 +84,14 @@ def _apply(squares: Floats, bandwidth: float, kernel: Kernel) -> Floats:
     return 1 / (1 + scaled) if kernel == "iq" else 1 / np.sqrt(1 + scaled)
 
 
+def gaussian(a: Floats, b: Floats, bandwidth: float) -> Floats:
+    """Return the Gaussian kernels (n, m) of rows (n, d) and (m, d)."""
+    return _apply(_squares(a, b), bandwidth, "gaussian")
+
+
 def _squares(a: Floats, b: Floats) -> Floats:
     """Squared Euclidean distances (n, m)."""
-    found = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    if a is b or (len(a) == len(b) and np.shares_memory(a, b)):
-        np.fill_diagonal(found, 0)
-    return np.maximum(found, 0)
+    return np.maximum((a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T, 0)
 
 
 def polynomial_distance(reference: ArrayLike, generated: ArrayLike, degree: int = 3) -> float:
@@ -129,7 +134,7 @@ def permutation_test(
     if permutations is None:
         rng = np.random.Generator(np.random.Philox(key=seed))
         permutations = np.array([rng.permutation(len(pooled)) for _ in range(PERMUTATIONS)])
-    gram = _apply(_squares(pooled, pooled), bandwidth, "gaussian")
+    gram = gaussian(pooled, pooled, bandwidth)
     np.fill_diagonal(gram, 0)
     value = _labeled(gram, np.arange(len(pooled)), len(x))
     permuted = np.array([_labeled(gram, order, len(x)) for order in permutations])
@@ -149,26 +154,36 @@ def _labeled(gram: Floats, order: NDArray[np.integer], first: int) -> float:
 
 @dataclass(frozen=True)
 class Jackknife:
-    """A distance, and its standard error when whole clips of the generated set are left out in turn."""
+    """A distance, and (clips,) what it is without each clip of the generated set, but for a constant.
+
+    There are none of fewer than 3 clips, and of sets that are too large.
+    """
 
     value: float
-    standard_error: float
+    without: Floats
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error over clips; NaN where it is unknown."""
+        count = len(self.without)
+        away = self.without - self.without.mean() if count else self.without
+        return float(np.sqrt((count - 1) / count * (away**2).sum())) if count else float("nan")
 
 
 def kernel_jackknife(
     reference: ArrayLike, generated: ArrayLike, bandwidth: float, clips: NDArray[np.integer]
 ) -> Jackknife:
-    """Return KAD and its standard error over clips; `clips` (m,) are the numbers of the clips of generated rows."""
+    """Return KAD, also without each clip; `clips` (m,) are the numbers of the clips of generated rows."""
     x, y = subsample(reference), np.asarray(generated, np.float64)
     value = kernel_distance(x, y, bandwidth)
     count = int(clips.max()) + 1
     if count < 3 or len(y) > MAX_ROWS:
-        return Jackknife(value, float("nan"))
+        return Jackknife(value, np.zeros(0))
     cross, within, own = (np.zeros(count) for _ in range(3))
     for span in _spans(y, y if len(y) > len(x) else x):
         rows, owners = y[span], clips[span]
-        np.add.at(cross, owners, _apply(_squares(rows, x), bandwidth, "gaussian").sum(axis=1))
-        gram = _apply(_squares(rows, y), bandwidth, "gaussian")
+        np.add.at(cross, owners, gaussian(rows, x, bandwidth).sum(axis=1))
+        gram = gaussian(rows, y, bandwidth)
         gram[np.arange(len(rows)), span.start + np.arange(len(rows))] = 0
         np.add.at(within, owners, gram.sum(axis=1))
         np.add.at(own, owners, (gram * (owners[:, None] == clips)).sum(axis=1))
@@ -176,4 +191,9 @@ def kernel_jackknife(
     without = KAD_SCALE * (
         (within.sum() - 2 * within + own) / (left * (left - 1)) - 2 * (cross.sum() - cross) / (left * len(x))
     )
-    return Jackknife(value, float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())))
+    return Jackknife(value, without)
+
+
+def mean_jackknife(found: Sequence[Jackknife]) -> Jackknife:
+    """Return the mean of distances of sets whose clips have equal numbers, such as those of several seeds."""
+    return Jackknife(float(np.mean([one.value for one in found])), np.mean([one.without for one in found], axis=0))

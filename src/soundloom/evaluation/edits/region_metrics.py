@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soundloom.diffusion.inpainting import blend
 from soundloom.errors import RequestError
 from soundloom.evaluation.distances.frechet import Factor
-from soundloom.evaluation.distances.kernel import kernel_jackknife, median_distance
+from soundloom.evaluation.distances.kernel import Jackknife, kernel_jackknife, mean_jackknife, median_distance
 from soundloom.evaluation.edits.detectability import measure_detectability
 from soundloom.evaluation.edits.embedding import SpanEmbedder, Vectors
 from soundloom.evaluation.edits.figures import grouped_metric, share_metric
@@ -240,7 +240,8 @@ def distance_metrics(
 ) -> list[Metric]:
     """Compare regions with the real ones at the same places, and so the real ones after the codec's round trip.
 
-    Fréchet distances are of one seed at a time, so that all have equally many windows and so the same bias.
+    Distances are of one seed at a time. So Fréchet distances of all have equally many windows and the same bias, and
+    KAD does not count that seeds of one region are alike, of which the real ones have no counterpart.
     """
     places = list(dict.fromkeys((edit.number, edit.span) for edit, _ in embedded))
     real = {place: vectors.real(place).windows for place in places}
@@ -308,10 +309,13 @@ class _Rows:
 
     def kernel(self) -> Figure:
         reference = np.concatenate(self.real)
-        parts = [(number, run[number]) for number in range(len(self.sources)) for run in self.runs]
-        rows = np.concatenate([part for _, part in parts])
-        owners = np.repeat([number for number, _ in parts], [len(part) for _, part in parts])
-        found = kernel_jackknife(reference, rows, median_distance(reference), owners)
+        bandwidth = median_distance(reference)
+
+        def of_run(run: Sequence[Vectors]) -> Jackknife:
+            owners = np.repeat(np.arange(len(run)), [len(rows) for rows in run])
+            return kernel_jackknife(reference, np.concatenate(run), bandwidth, owners)
+
+        found = mean_jackknife([of_run(run) for run in self.runs])
         reach = 1.96 * found.standard_error
         interval = (found.value - reach, found.value + reach) if np.isfinite(reach) else None
         return found.value, interval, "jackknife over sources" if interval else ""

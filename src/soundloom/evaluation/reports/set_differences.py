@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.evaluation.distances.frechet import Factor
-from soundloom.evaluation.distances.kernel import KAD_SCALE
+from soundloom.evaluation.distances.kernel import KAD_SCALE, gaussian
 from soundloom.evaluation.distances.moments import Moments
 
 RESAMPLES = 1000
@@ -129,12 +129,6 @@ def _weighted_kernel(gram: Floats, cross: Floats, weights: Floats) -> Floats:
     total = weights.sum(axis=1)
     within = ((weights @ gram) * weights).sum(axis=1) / (total**2 - (weights**2).sum(axis=1))
     return np.asarray(KAD_SCALE * (within - 2 * weights @ cross / total))
-
-
-def gaussian(a: Floats, b: Floats, bandwidth: float) -> Floats:
-    """Return exp(-d²/2σ²) for all rows (n, d) and (m, d)."""
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    return np.exp(-np.maximum(squares, 0) / (2 * bandwidth**2))
 
 
 def resampling_p(difference: float, resampled: Floats) -> float:
