@@ -17,10 +17,10 @@ from soundloom.evaluation.metrics import Metric, mean_metric, share_metrics
 from soundloom.evaluation.recipes import Recipe
 from soundloom.evaluation.reports.record import ClipRecord, Report
 from soundloom.evaluation.sets.items import SoundItem
-from soundloom.evaluation.sets.manifest import SoundSet
+from soundloom.evaluation.sets.manifest import SoundSet, prompt_numbers
 from soundloom.evaluation.statistics.intervals import bca
 
-MIN_INTERVAL = 3  # clips
+MIN_INTERVAL = 3  # prompts
 
 
 def align_report(
@@ -44,11 +44,12 @@ def align_report(
     found = [named[id] for id in embedded.ids]
     scores, foreign = caption_scores(embedded, [item.caption for item in found], embedder, recipe)
     failed = {**embedded.failures, **{id: (error,) for id, error in (failures or {}).items()}}
+    common = {"windows": len(embedded.vectors), "recipe": recipe.hash[:12], "embedder": embedder.info.hash[:12]}
     return Report(
         "align",
         subject or {},
         {**sounds.facts(), "without caption": len(sounds.items) - len(items)},
-        tuple(_metrics(scores, foreign, len(failed), len(embedded.vectors), recipe, embedder)),
+        tuple(_metrics(scores, foreign, len(failed), prompt_numbers(sounds, embedded.ids), common)),
         recipes={recipe.hash[:12]: {**recipe.record(), "embedder_hash": embedder.info.hash}},
         clips=_records(found, scores, named, failed),
     )
@@ -78,22 +79,26 @@ def _score(scores: Scores, recipe: Recipe) -> float:
 
 
 def _metrics(
-    scores: np.ndarray, foreign: np.ndarray, failed: int, windows: int, recipe: Recipe, embedder: TextEmbedder
+    scores: np.ndarray, foreign: np.ndarray, failed: int, prompts: np.ndarray, common: Mapping[str, Any]
 ) -> list[Metric]:
-    first, second = recipe.hash[:12], embedder.info.hash[:12]
+    """Return means over prompts: clips (clips,) of one prompt with several seeds are not independent."""
     total = len(scores) + failed
-    metrics = [Metric("align/failures", failed / total, total, goal=0.0, bound="at most", unit="%", direction="lower")]
+    failures = Metric("align/failures", failed / total, total, goal=0.0, bound="at most", unit="%", direction="lower")
     if not len(scores):
-        return metrics
-    interval = bca(scores.tolist()).interval if len(scores) >= MIN_INTERVAL else None
-    method = "BCa bootstrap over clips" if interval else ""
-    score = mean_metric("align/score", scores.tolist(), "")
-    score = replace(score, interval=interval, method=method, direction="higher")
+        return [failures]
+
+    def by_prompt(values: np.ndarray) -> list[float]:
+        return list(np.bincount(prompts, values) / np.bincount(prompts))
+
+    means = by_prompt(scores)
+    unit = "clips" if len(means) == len(scores) else "prompts"
+    interval = bca(means).interval if len(means) >= MIN_INTERVAL else None
+    method = f"BCa bootstrap over {unit}" if interval else ""
+    found = [replace(mean_metric("align/score", means, ""), interval=interval, method=method, direction="higher")]
     if np.isfinite(foreign).all():
-        own = share_metrics("align/own_caption_wins", (scores > foreign).astype(float).tolist())
-        metrics += [mean_metric("align/foreign", foreign.tolist(), ""), replace(own[0], direction="higher")]
-    hashes = [replace(one, windows=windows, recipe=first, embedder=second) for one in (score, *metrics[1:])]
-    return [metrics[0], *hashes]
+        own = share_metrics("align/own_caption_wins", by_prompt((scores > foreign).astype(float)))
+        found += [mean_metric("align/foreign", by_prompt(foreign), ""), replace(own[0], direction="higher")]
+    return [failures, *(replace(one, **common) for one in found)]
 
 
 def _records(

@@ -32,10 +32,21 @@ def test_both_forms_of_the_frechet_distance_agree(rows):
 
 def test_a_perfect_model_has_a_bias_that_the_extrapolation_removes():
     reference, generated = draws(20_000, seed=3), draws(2000, seed=4)
-    line = extrapolate(Factor.of(reference), generated)
+    line = extrapolate(Factor.of(reference), generated, np.arange(2000))
     assert line.points[0] > line.points[-1] > 0.01
     assert abs(line.intercept) < line.points[-1] / 1.5
     assert line.r2 > 0.9
+
+
+def test_equal_windows_of_clips_change_no_extrapolation():
+    reference, generated = Factor.of(draws(20_000, seed=3)), draws(600, seed=4)
+    single, repeated = (
+        extrapolate(reference, np.repeat(generated, windows, axis=0), np.repeat(np.arange(600), windows))
+        for windows in (1, 3)
+    )
+    assert repeated.sizes == single.sizes == (250, *single.sizes[1:-1], 600)
+    assert abs(repeated.intercept) < repeated.points[-1] / 2
+    assert repeated.intercept == pytest.approx(single.intercept, abs=single.points[-1] / 20)
 
 
 def test_too_few_or_damaged_embeddings_are_errors():
@@ -45,8 +56,8 @@ def test_too_few_or_damaged_embeddings_are_errors():
     damaged[3, 2] = np.nan
     with pytest.raises(DistanceError, match="embedding 4 of 10 is not finite"):
         frechet_distance(damaged, draws(10))
-    with pytest.raises(DistanceError, match="500 embeddings or more, found 499"):
-        extrapolate(Factor.of(draws(600)), draws(499))
+    with pytest.raises(DistanceError, match="500 clips or more, found 499"):
+        extrapolate(Factor.of(draws(600)), draws(998), np.repeat(np.arange(499), 2))
     with pytest.raises(DistanceError, match="more than 5 embeddings, found 5"):
         neighbors(draws(5), draws(50))
 
@@ -69,6 +80,13 @@ def test_the_jackknife_covers_what_other_draws_give():
     errors = [kernel_jackknife(reference, rows, bandwidth, clips).standard_error for rows in sets[:10]]
     assert kernel_jackknife(reference, sets[0], bandwidth, clips).value == pytest.approx(values[0])
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
+
+
+def test_overlapping_parts_of_one_array_are_other_sets():
+    rows = draws(60, seed=12)
+    bandwidth = median_distance(rows)
+    views, copies = (kernel_distance(rows[:40], part, bandwidth) for part in (rows[20:], rows[20:].copy()))
+    assert views == pytest.approx(copies, abs=1e-12)
 
 
 def test_a_collapsed_model_has_high_density_and_low_coverage():

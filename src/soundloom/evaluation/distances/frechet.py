@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from soundloom.errors import SoundloomError
 from soundloom.evaluation.distances.moments import Moments
+from soundloom.evaluation.statistics.intervals import members
 
 ROUNDING = 1e-9  # of the trace: a value below -ROUNDING × trace is an error
 SIZES, DRAWS = 15, 5  # of the extrapolation
@@ -101,7 +102,7 @@ def frechet_per_clip(reference: ArrayLike, generated: ArrayLike, starts: Sequenc
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """Distances over sample sizes, and the line over 1/n; its intercept is the limit of many samples."""
+    """Distances over sample sizes (clips), and the line over 1/n; its intercept is the limit of many samples."""
 
     sizes: tuple[int, ...]
     points: tuple[float, ...]
@@ -120,26 +121,24 @@ def fit_limit(sizes: Sequence[int], points: ArrayLike) -> Extrapolation:
     return Extrapolation(tuple(int(n) for n in sizes), tuple(y.tolist()), intercept, slope, r2)
 
 
-def extrapolate(
-    reference: Factor, generated: ArrayLike, sizes: Sequence[int] = (), draws: int = DRAWS, seed: int = 0
-) -> Extrapolation:
-    """Extrapolate the distance to an unlimited number of embeddings (F∞).
+def extrapolate(reference: Factor, generated: ArrayLike, clips: Indices, seed: int = 0) -> Extrapolation:
+    """Extrapolate the distance to an unlimited number of clips (F∞).
 
-    By default 15 sizes evenly spaced in 1/n from max(250, n / 10) to n, each the mean of 5 draws without replacement.
-    Raises DistanceError for fewer than 500 embeddings.
+    15 sizes evenly spaced in 1/n from max(250, n / 10) to n, each the mean of 5 draws without replacement. Whole clips
+    are drawn, whose rows `clips` (m,) number: windows of one clip are alike, so that more of them are no larger sample.
+    Raises DistanceError for fewer than 500 clips.
     """
-    rows = np.asarray(generated, np.float64)
-    if not sizes and len(rows) < 2 * MIN_SIZE:
-        raise DistanceError(
-            f"F∞ needs {2 * MIN_SIZE} embeddings or more, found {len(rows)}", "generate more clips, or use KAD"
-        )
-    sizes = sizes or _sizes(len(rows))
+    rows, parts = np.asarray(generated, np.float64), members(clips)
+    count = len(parts)
+    if count < 2 * MIN_SIZE:
+        raise DistanceError(f"F∞ needs {2 * MIN_SIZE} clips or more, found {count}", "generate more clips, or use KAD")
+    sizes = _sizes(count)
     rng = np.random.Generator(np.random.Philox(key=seed))
 
     def point(size: int) -> float:
-        if size == len(rows):
+        if size == count:
             return reference.distance(Factor.of(rows))
-        drawn = (rng.permutation(len(rows))[:size] for _ in range(draws))
+        drawn = (np.concatenate([parts[i] for i in rng.permutation(count)[:size]]) for _ in range(DRAWS))
         return float(np.mean([reference.distance(Factor.of(rows[indices])) for indices in drawn]))
 
     return fit_limit(sizes, [point(size) for size in sizes])

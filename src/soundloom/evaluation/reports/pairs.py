@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundloom.evaluation.reports.record import ClipRecord
+from soundloom.evaluation.sets.items import prompt_of
 
 FAILURES = "failures"  # the figure that is 1 for a failed clip, else 0
 
@@ -16,8 +17,8 @@ Floats = NDArray[np.float64]
 
 
 def prompt_id(clip: ClipRecord) -> str:
-    """Return the id of a clip's prompt: ids of generated clips end with their seed, as in `rain@7`."""
-    return clip.id if clip.seed is None else clip.id.removesuffix(f"@{clip.seed}")
+    """Return the id of a clip's prompt."""
+    return prompt_of(clip.id, clip.seed)
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,11 @@ class SoundItem:
             return 0
 
 
+def prompt_of(id: str, seed: int | None) -> str:
+    """Return the id of a clip's prompt: ids of generated clips end with their seed, as in `rain@7`."""
+    return id if seed is None else id.removesuffix(f"@{seed}")
+
+
 class OpenSound:
     """The open file of an item: `rate` in Hz, `channels`, and `claimed`, the samples of the cut by the header."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from soundloom.atomic import write_json
 from soundloom.audio.metadata import read_record
@@ -28,7 +29,7 @@ from soundloom.datasets.captioned import CaptionedFile, CaptionedFolder
 from soundloom.datasets.captions import captions_of
 from soundloom.datasets.folders import SOUND_ENDINGS
 from soundloom.errors import AudioError, CorruptFileError, RequestError, printable, shown
-from soundloom.evaluation.sets.items import SoundItem
+from soundloom.evaluation.sets.items import SoundItem, prompt_of
 from soundloom.evaluation.sets.tables import MAX_TABLE_BYTES, Row, is_table, read_rows, read_table_text, require_columns
 from soundloom.untrusted.json import decode_json
 
@@ -123,6 +124,14 @@ def write_set(path: Path, sounds: SoundSet, more: Mapping[str, Any] | None = Non
     """Write a set as `set.json`, with paths relative to it, and further facts in `more`. Raises WriteError."""
     items = [_record(item, path.parent) for item in sounds.items]
     write_json(path, {"schema": SCHEMA, **sounds.facts(), **(more or {}), "items": items})
+
+
+def prompt_numbers(sounds: SoundSet, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return the number of the prompt of each of the sounds; clips of several seeds share theirs."""
+    seeds = {item.id: item.seed for item in sounds.items}
+    prompts = [prompt_of(id, seeds[id]) for id in ids]
+    numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+    return np.array([numbers[prompt] for prompt in prompts], np.int64)
 
 
 def hash_rows(rows: Sequence[Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from soundloom.errors import RequestError
 from soundloom.evaluation.distances.frechet import MIN_SIZE, Extrapolation, Factor, extrapolate
 from soundloom.evaluation.distances.kernel import (
+    MAX_ROWS,
     kernel_jackknife,
     median_distance,
     polynomial_distance,
@@ -20,7 +20,7 @@ from soundloom.evaluation.distances.kernel import (
 from soundloom.evaluation.distances.moments import Moments
 from soundloom.evaluation.distances.neighbors import NEIGHBORS, neighbors
 from soundloom.evaluation.metrics import Metric
-from soundloom.evaluation.statistics.intervals import centered, resample_indices
+from soundloom.evaluation.statistics.intervals import centered, members, resample_indices
 
 RESAMPLES = 200
 WIDE, WIDE_RESAMPLES = 128, 100  # fewer resamples for more dimensions, whose distances take longer
@@ -77,11 +77,18 @@ class SetMetrics:
 
 
 def set_metrics(
-    reference: ReferenceRows, rows: Floats, clips: NDArray[np.int64], names: Names, allow_small: bool = False
+    reference: ReferenceRows,
+    rows: Floats,
+    clips: NDArray[np.int64],
+    names: Names,
+    allow_small: bool = False,
+    prompts: NDArray[np.int64] | None = None,
 ) -> SetMetrics:
     """Measure generated rows (m, d) whose clips are numbered by `clips` (m,).
 
-    Raises RequestError for fewer clips than twice the effective rank of the reference, unless `allow_small`.
+    Intervals are over clips or, for clips of several seeds, over the prompts that `prompts` (m,) number: seeds of a
+    prompt are not independent. Raises RequestError for fewer clips than twice the effective
+    rank of the reference, unless `allow_small`.
     """
     count = int(clips.max()) + 1 if len(clips) else 0
     require_enough(count, reference.moments, allow_small)
@@ -90,13 +97,35 @@ def set_metrics(
     factor = factor_of(reference)
     value = factor.distance(Factor.of(rows))
     bias = sampling_bias(reference.moments, count)
-    metrics = [_frechet(names, factor, rows, clips, value), names.metric("fad_bias", bias, count, len(rows))]
-    line = extrapolate(factor, rows) if count >= 2 * MIN_SIZE else None
+    groups = _Groups("clips", clips) if prompts is None else _Groups.of_prompts(prompts)
+    metrics = [_frechet(names, factor, rows, count, groups, value), names.metric("fad_bias", bias, count, len(rows))]
+    line = extrapolate(factor, rows, clips) if count >= 2 * MIN_SIZE else None
     if line:
         metrics.append(names.metric("fad_inf", line.intercept, count, len(rows), direction="lower"))
-    metrics += _kernels(names, reference, rows, clips)
-    metrics += _neighbors(names, reference, rows, clips)
-    return SetMetrics(metrics, line, (_bias_warning(bias, value, count),) if bias > BIASED * value else ())
+    metrics += _kernels(names, reference, rows, count, groups)
+    metrics += _neighbors(names, reference, rows, count)
+    warnings = [_bias_warning(bias, value, count)] if bias > BIASED * value else []
+    return SetMetrics(metrics, line, (*warnings, *_subsample_warnings(reference, rows)))
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """What intervals resample, and its number for each row."""
+
+    unit: str
+    numbers: NDArray[np.int64]
+
+    @classmethod
+    def of_prompts(cls, prompts: NDArray[np.int64]) -> _Groups:
+        """Number the prompts that have rows without gaps."""
+        return cls("prompts", np.unique(prompts, return_inverse=True)[1])
+
+
+def _subsample_warnings(reference: ReferenceRows, rows: Floats) -> list[str]:
+    largest = max(len(rows), len(reference.rows)) if reference.rows is not None else 0
+    limits = [("KAD", MAX_ROWS)] if largest > MAX_ROWS else []
+    limits += [("KID, density and coverage", MAX_COMPARED)] if largest > MAX_COMPARED else []
+    return [f"{figures}: of {limit} of a set's embeddings, spread evenly" for figures, limit in limits]
 
 
 def _bias_warning(bias: float, value: float, count: int) -> str:
@@ -123,38 +152,34 @@ def sampling_bias(reference: Moments, count: int) -> float:
     return float(np.mean([factor.distance(Factor.of(rows)) for rows in draws])) if count > 1 else float("nan")
 
 
-def _frechet(names: Names, factor: Factor, rows: Floats, clips: NDArray[np.int64], value: float) -> Metric:
-    resampled = resampled_distances(factor.distance, rows, clips)
+def _frechet(names: Names, factor: Factor, rows: Floats, count: int, groups: _Groups, value: float) -> Metric:
+    resampled = resampled_distances(factor.distance, rows, groups.numbers)
     interval = centered(value, resampled) if len(resampled) else None
-    method = "centered bootstrap over clips" if interval else ""
-    return names.metric(
-        "fad", value, int(clips.max()) + 1, len(rows), interval=interval, method=method, direction="lower"
-    )
+    method = f"centered bootstrap over {groups.unit}" if interval else ""
+    return names.metric("fad", value, count, len(rows), interval=interval, method=method, direction="lower")
 
 
 def resampled_distances(
-    distance: Callable[[Factor], float], rows: Floats, clips: NDArray[np.int64], seed: int = 0
+    distance: Callable[[Factor], float], rows: Floats, groups: NDArray[np.int64], seed: int = 0
 ) -> Floats:
-    """Return distances of sets of whole clips that are drawn with replacement."""
-    count = int(clips.max()) + 1
+    """Return distances of sets of whole groups of rows, such as clips, that are drawn with replacement."""
+    parts = members(groups)
+    count = len(parts)
     if count < 3:
         return np.zeros(0)
-    spans = np.searchsorted(clips, np.arange(count + 1))
-    parts = [np.arange(first, last) for first, last in pairwise(spans)]
     resamples = RESAMPLES if rows.shape[1] <= WIDE else WIDE_RESAMPLES
     draws = resample_indices(count, resamples, seed)
     return np.array([distance(Factor.of(rows[np.concatenate([parts[i] for i in drawn])])) for drawn in draws])
 
 
-def _kernels(names: Names, reference: ReferenceRows, rows: Floats, clips: NDArray[np.int64]) -> list[Metric]:
+def _kernels(names: Names, reference: ReferenceRows, rows: Floats, count: int, groups: _Groups) -> list[Metric]:
     """KAD and KID; both need the rows of the reference."""
     if reference.rows is None:
         return []
-    count = int(clips.max()) + 1
-    found = kernel_jackknife(reference.rows, rows, reference.bandwidth, clips)
+    found = kernel_jackknife(reference.rows, rows, reference.bandwidth, groups.numbers)
     reach = 1.96 * found.standard_error
     interval = (found.value - reach, found.value + reach) if np.isfinite(reach) else None
-    method = "jackknife over clips" if interval else ""
+    method = f"jackknife over {groups.unit}" if interval else ""
     kid = polynomial_distance(subsample(reference.rows, MAX_COMPARED), subsample(rows, MAX_COMPARED))
     return [
         names.metric("kad", found.value, count, len(rows), interval=interval, method=method, direction="lower"),
@@ -162,7 +187,7 @@ def _kernels(names: Names, reference: ReferenceRows, rows: Floats, clips: NDArra
     ]
 
 
-def _neighbors(names: Names, reference: ReferenceRows, rows: Floats, clips: NDArray[np.int64]) -> list[Metric]:
+def _neighbors(names: Names, reference: ReferenceRows, rows: Floats, count: int) -> list[Metric]:
     """Density and the like, with equally many rows on both sides."""
     if reference.rows is None:
         return []
@@ -170,7 +195,6 @@ def _neighbors(names: Names, reference: ReferenceRows, rows: Floats, clips: NDAr
     if size <= NEIGHBORS:
         return []
     found = neighbors(subsample(reference.rows, size), subsample(rows, size))
-    count = int(clips.max()) + 1
     shares = {"precision": found.precision, "recall": found.recall, "coverage": found.coverage}
     return [
         names.metric("density", found.density, count, size, direction="higher"),

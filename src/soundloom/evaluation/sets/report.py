@@ -19,7 +19,7 @@ from soundloom.evaluation.reports.embeddings import StoredEmbeddings, StoredRefe
 from soundloom.evaluation.reports.record import ClipRecord, Curve, Report
 from soundloom.evaluation.sets.checks import SetChecks, check_sounds, comparison_notes, set_notes
 from soundloom.evaluation.sets.items import SoundItem
-from soundloom.evaluation.sets.manifest import SoundSet, read_set
+from soundloom.evaluation.sets.manifest import SoundSet, prompt_numbers, read_set
 from soundloom.evaluation.sets.metrics import Names, ReferenceRows, reference_rows, set_metrics
 from soundloom.evaluation.sets.prompts import Prompt, PromptList, prompts_of
 from soundloom.evaluation.sets.references import CONTENTS, PROMPTS, Reference, is_reference, read_reference
@@ -129,7 +129,9 @@ def set_report(
     known = None if reference.embeddings is None else reference.embeddings.astype(np.float64)
     against = ReferenceRows(reference.moments, reference.bandwidth, known)
     names = Names(info.name, recipe.name, recipe.hash, info.hash)
-    found = set_metrics(against, rows, embedded.row_clips(recipe), names, allow_small)
+    found = set_metrics(
+        against, rows, embedded.row_clips(recipe), names, allow_small, _row_prompts(sounds, embedded, recipe)
+    )
     failed = {**embedded.failures, **{id: (error,) for id, error in (failures or {}).items()}}
     checks, facts = measuring.check(sounds.items), reference.facts
     report = Report(
@@ -162,6 +164,12 @@ def _reference_notes(reference: Reference) -> list[str]:
     failed = reference.facts.get("failures", 0)
     total = reference.clip_count + failed
     return [f"{failed} of {total} sounds of the reference are unusable, and were left out"] if failed else []
+
+
+def _row_prompts(sounds: SoundSet, embedded: EmbeddedSet, recipe: Recipe) -> np.ndarray | None:
+    """Return the number (n,) of each row's prompt; None where each clip has a prompt of its own."""
+    numbers = prompt_numbers(sounds, embedded.ids)
+    return None if len(np.unique(numbers)) == len(numbers) else numbers[embedded.row_clips(recipe)]
 
 
 def _lengths(reference: Reference) -> dict[str, Any]:
@@ -206,6 +214,4 @@ def _curves(line: Extrapolation | None) -> tuple[Curve, ...]:
         return ()
     inverse = tuple(1000 / size for size in line.sizes)
     labels = tuple(str(size) for size in line.sizes)
-    return (
-        Curve("Fréchet distance by sample size", "1000 / embeddings", "distance", inverse, line.points, (), labels),
-    )
+    return (Curve("Fréchet distance by sample size", "1000 / clips", "distance", inverse, line.points, (), labels),)

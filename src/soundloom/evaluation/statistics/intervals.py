@@ -34,6 +34,12 @@ def resample_indices(count: int, resamples: int = RESAMPLES, seed: int = 0) -> I
     return np.random.Generator(np.random.Philox(key=seed)).integers(0, count, (resamples, count))
 
 
+def members(groups: Indices) -> list[Indices]:
+    """Return the indices of the values of each group, groups in ascending order."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+
+
 def percentiles(resampled: ArrayLike, level: float = LEVEL) -> Interval:
     """Return the middle `level` of resampled values, linear between ranks."""
     low, high = np.percentile(np.asarray(resampled, np.float64), (50 * (1 - level), 50 * (1 + level)))
