@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from soundloom.evaluation.edits.embedding import SpanEmbedder
+from soundloom.evaluation.edits.figures import share_metric
 from soundloom.evaluation.edits.region_edits import measure_edit, plan_edits
 from soundloom.evaluation.edits.region_metrics import (
     RegionEmbeddings,
@@ -115,6 +116,11 @@ def test_nothing_measured_gives_only_failures():
     metrics = kept_metrics([measure_edit(edit, None) for edit in EDITS])
     assert [metric.name for metric in metrics] == ["edit/failures"]
     assert metrics[0].value == 1
+
+
+def test_shares_count_sources():
+    one, many = (share_metric("x", [True, False] * edits, [0, 1] * edits)[0] for edits in (1, 20))
+    assert many.interval == one.interval and many.count == 2 and many.value == 0.5
 
 
 def test_seeds_of_a_region_do_not_raise_its_kernel_distance():

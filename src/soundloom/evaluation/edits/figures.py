@@ -59,10 +59,20 @@ def group_interval(
 
 
 def share_metric(
-    name: str, hits: Sequence[bool], direction: Direction = "", goal: float | None = None, bound: Bound = "at least"
+    name: str,
+    hits: Sequence[bool],
+    groups: Sequence[Hashable],
+    direction: Direction = "",
+    goal: float | None = None,
+    bound: Bound = "at least",
+    unit_of_groups: str = "sources",
 ) -> list[Metric]:
-    """Return a share with Wilson's interval, as a list that is empty without values."""
+    """Return a share of all values with Wilson's interval, as a list that is empty without values.
+
+    The interval is that of as many trials as there are groups: edits of one source are not independent.
+    """
     if not len(hits):
         return []
-    share = float(np.mean(hits))
-    return [Metric(name, share, len(hits), wilson(share, len(hits)), goal, bound, "%", direction, "Wilson")]
+    share, count = float(np.mean(hits)), len(set(groups))
+    method = f"Wilson over {unit_of_groups}"
+    return [Metric(name, share, count, wilson(share, count), goal, bound, "%", direction, method)]

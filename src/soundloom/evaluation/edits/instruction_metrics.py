@@ -165,7 +165,7 @@ def instruction_metrics(
     """Return the mean of each figure over all edits of one precision, and scores for each instruction."""
     groups, unit = groups_of(edits)
     failures = [bool(record.failures) for record in records]
-    metrics = share_metric(f"edit/failures/{precision}", failures, "lower", 0.0, "at most")
+    metrics = share_metric(f"edit/failures/{precision}", failures, groups, "lower", 0.0, "at most", unit)
     names = list(dict.fromkeys(name for record in records for name in record.figures))
     for name in names:
         metrics += _means(f"{name}/{precision}", name, records, groups, unit, recipe, embedder)

@@ -73,15 +73,16 @@ def loop_figures(source: Source, audio: np.ndarray) -> dict[str, float]:
 def loop_metrics(records: Sequence[ClipRecord], numbers: Sequence[int]) -> list[Metric]:
     """Sum up loops; `numbers` tell the source of each."""
     found = [(record.figures, number) for record, number in zip(records, numbers, strict=True) if record.figures]
-    metrics = share_metric("loop/failures", [bool(one.failures) for one in records], "lower", 0.0, "at most")
+    metrics = share_metric("loop/failures", [bool(one.failures) for one in records], numbers, "lower", 0.0, "at most")
     if not found:
         return metrics
     changed = sum(figures["loop/changed_samples"] for figures, _ in found)
-    beyond = [figures["loop/rank"] > BEYOND for figures, _ in found if "loop/rank" in figures]
+    ranked = [(figures["loop/rank"] > BEYOND, number) for figures, number in found if "loop/rank" in figures]
+    beyond, owners = [is_beyond for is_beyond, _ in ranked], [number for _, number in ranked]
     flux = [figures.get("loop/flux", float("nan")) for figures, _ in found]
     return [
         *metrics,
         Metric("loop/changed_samples", changed, len(found), None, 0.0, "at most", direction="lower"),
-        *share_metric("loop/rank_beyond", beyond, "lower", MAX_BEYOND, "at most"),
+        *share_metric("loop/rank_beyond", beyond, owners, "lower", MAX_BEYOND, "at most"),
         *grouped_metric("loop/flux", flux, [number for _, number in found], "", "lower", MAX_FLUX, reduce=np.median),
     ]

@@ -14,7 +14,7 @@ from soundloom.evaluation.distances.frechet import Factor
 from soundloom.evaluation.distances.kernel import Jackknife, kernel_jackknife, mean_jackknife, median_distance
 from soundloom.evaluation.edits.detectability import measure_detectability
 from soundloom.evaluation.edits.embedding import SpanEmbedder, Vectors
-from soundloom.evaluation.edits.figures import grouped_metric, share_metric
+from soundloom.evaluation.edits.figures import Direction, grouped_metric, share_metric
 from soundloom.evaluation.edits.kept import Span
 from soundloom.evaluation.edits.region_edits import CROSSFADE, EditResult, RegionEdit, measure_edit
 from soundloom.evaluation.edits.regions import context_score, context_spans, region_windows
@@ -155,19 +155,21 @@ def kept_metrics(results: Sequence[EditResult]) -> list[Metric]:
     measured = [result for result in results if result.kept is not None]
     changed = [float(result.kept.changed_samples) for result in measured if result.kept]
     largest = [result.kept.largest_difference for result in measured if result.kept]
-    metrics = share_metric("edit/failures", [bool(one.failures) for one in results], "lower", 0.0, "at most")
+    everything = [one.edit.number for one in results]
+    metrics = share_metric(
+        "edit/failures", [bool(one.failures) for one in results], everything, "lower", 0.0, "at most"
+    )
     if measured:
         metrics += [
             Metric("edit/changed_samples", sum(changed), len(changed), None, 0.0, "at most", direction="lower"),
             Metric("edit/largest_difference", max(largest), len(largest), None, 0.0, "at most", direction="lower"),
         ]
-    honored = [
-        one.honored.is_within(round(CROSSFADE * one.edit.source.rate)) for one in results if one.honored is not None
-    ]
-    metrics += share_metric("edit/honored", honored, "higher", 1.0)
-    metrics += share_metric("edit/edited", [one.kept.is_edited for one in measured if one.kept], "higher")
+    found = [(one.edit, one.honored) for one in results if one.honored is not None]
+    honored = [one.is_within(round(CROSSFADE * edit.source.rate)) for edit, one in found]
+    metrics += share_metric("edit/honored", honored, [edit.number for edit, _ in found], "higher", 1.0)
     snr = [min(max(one.kept.region_snr, -LARGEST_SNR), LARGEST_SNR) for one in measured if one.kept]
     groups = [one.edit.number for one in measured]
+    metrics += share_metric("edit/edited", [one.kept.is_edited for one in measured if one.kept], groups, "higher")
     return metrics + grouped_metric("edit/region_snr", snr, groups, "dB", reduce=np.median)
 
 
@@ -177,17 +179,25 @@ def seam_metrics(results: Sequence[EditResult], notes: list[str], prefix: str = 
     if not seams:
         return []
     groups = [number for number, _ in seams]
-    ranks = [seam.rank for _, seam in seams if np.isfinite(seam.rank)]
+    ranks = [(number, seam.rank > BEYOND) for number, seam in seams if np.isfinite(seam.rank)]
     flux, steps = [abs(seam.flux) for _, seam in seams], [abs(seam.loudness) for _, seam in seams]
-    within = [step <= MAX_STEP for step in steps if np.isfinite(step)]
+    within = [(number, step <= MAX_STEP) for number, step in zip(groups, steps, strict=True) if np.isfinite(step)]
     metrics = [
-        *share_metric("seam/rank_beyond", [rank > BEYOND for rank in ranks], "lower", MAX_BEYOND, "at most"),
+        *_share("seam/rank_beyond", ranks, "lower", MAX_BEYOND),
         *grouped_metric("seam/flux", flux, groups, "", "lower", MAX_FLUX, reduce=np.median),
         *grouped_metric("seam/loudness_step", steps, groups, "LU", "lower", MAX_STEP, reduce=np.median),
-        *share_metric("seam/loudness_within_3", within, "higher"),
+        *_share("seam/loudness_within_3", within, "higher"),
         *_detectability(results, notes),
     ]
     return [replace(one, name=f"{prefix}{one.name}", goal=None) for one in metrics] if prefix else metrics
+
+
+def _share(
+    name: str, found: Sequence[tuple[int, bool]], direction: Direction, goal: float | None = None
+) -> list[Metric]:
+    """Return a share of hits, each with the number of its source."""
+    numbers, hits = [number for number, _ in found], [hit for _, hit in found]
+    return share_metric(name, hits, numbers, direction, goal, "at most")
 
 
 def _detectability(results: Sequence[EditResult], notes: list[str]) -> list[Metric]:

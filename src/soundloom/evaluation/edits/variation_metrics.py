@@ -185,7 +185,8 @@ class VariationTable:
 
 def _summary(measured: _Measured, table: VariationTable, names: Names, reads_text: bool) -> VariationMetrics:
     failed = [bool(clip.failures) for clip in measured.clips]
-    metrics = share_metric("variation/failures", failed, "lower", 0.0, "at most")
+    sources = [clip.source for clip in measured.clips]
+    metrics = share_metric("variation/failures", failed, sources, "lower", 0.0, "at most")
     metrics += grouped_metric("variation/lowest_level_log_mel", measured.lowest, measured.lowest_sources, "dB", "lower")
     notes = []
     if not reads_text:
