@@ -16,7 +16,8 @@ slow:
 browser:
 	scripts/setup dev
 	scripts/setup-browser
-	$(PYTHON) -m pytest -m "" tests/studio tests/evaluation/reports/test_page.py $(FLAGS)
+	$(PYTHON) -m pytest -m "" tests/studio $(FLAGS)
+	$(PYTHON) -m pytest -m "" tests/evaluation/reports/test_page.py $(FLAGS)
 
 # Other projects' clients of the server and ComfyUI, fetched from GitHub at the commits in tests/fetched.py.
 clients:

@@ -36,14 +36,14 @@ FEW = embeddings(20, 32, 3)  # fewer rows than dimensions: a singular covariance
 
 
 def fadtk():
-    import scipy.linalg
+    linalg = pytest.importorskip("scipy.linalg")
     from numpy.lib.scimath import sqrt
 
     return definitions(
         wheel("fadtk", "1.1.0"),
         "fadtk/fad.py",
         ("calc_embd_statistics", "calc_frechet_distance"),
-        {"np": np, "linalg": scipy.linalg, "scisqrt": sqrt, "log": logging.getLogger("fadtk")},
+        {"np": np, "linalg": linalg, "scisqrt": sqrt, "log": logging.getLogger("fadtk")},
     )
 
 
@@ -90,7 +90,7 @@ def test_kernel_distance_of_kadtk(kernel):
 @pytest.mark.parametrize("k", [3, 5])
 def test_neighbors_of_prdc(k, capsys):
     """scikit-learn's matrix of distances is replaced by SciPy's."""
-    from scipy.spatial.distance import cdist
+    cdist = pytest.importorskip("scipy.spatial.distance").cdist
 
     stand_in = SimpleNamespace(metrics=SimpleNamespace(pairwise_distances=lambda x, y, metric, n_jobs: cdist(x, y)))
     names = ("compute_pairwise_distance", "get_kth_value", "compute_nearest_neighbour_distances", "compute_prdc")
