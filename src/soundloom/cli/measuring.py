@@ -127,9 +127,9 @@ def finish_report(
     from soundloom.evaluation.reports.encode import document
     from soundloom.evaluation.reports.page import MAX_CLIPS
     from soundloom.evaluation.reports.sections import worst_first
-    from soundloom.evaluation.reports.write import write_report
+    from soundloom.evaluation.reports.write import dated, write_report
 
-    report = replace(report, command=shlex.join(["soundloom", *sys.argv[1:]]))
+    report = replace(dated(report), command=shlex.join(["soundloom", *sys.argv[1:]]))
     report = options.with_gates(report, options.folder)
     if options.folder:
         shown = {(clip.id, clip.seed) for clip in worst_first(report)[:MAX_CLIPS]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from soundloom.atomic import write_json
 from soundloom.audio.mel import log_mel_difference
 from soundloom.config.stable_audio.adapters import AdapterStack
 from soundloom.config.stable_audio.request import GenerationRequest, Guidance
@@ -20,13 +22,13 @@ from soundloom.evaluation.metrics import Metric, aligned, cells_of, mean_metric
 from soundloom.evaluation.reports.compare import Source, compare
 from soundloom.evaluation.reports.embeddings import StoredEmbeddings, write_embeddings
 from soundloom.evaluation.reports.record import Curve, Report
-from soundloom.evaluation.reports.write import REPORT_FILE, read_report, write_report
+from soundloom.evaluation.reports.write import write_report
 from soundloom.evaluation.sets.generation import GeneratedSet, Log, generate_set
 from soundloom.evaluation.sets.items import SoundItem
 from soundloom.evaluation.sets.prompts import PromptList
 from soundloom.pipeline.stable_audio.model import Model
 
-CLIPS = "clips"
+CLIPS, COST_FILE = "clips", "cost.json"
 MAX_SETTINGS = 64
 DIFFERENCE = "sweep/difference_from_first"
 WARM_UP_SEED = 0
@@ -148,9 +150,8 @@ def _measured(
     first: Sequence[SoundItem],
     folder: Path,
 ) -> Source:
+    cost = _cost(folder, made)
     report, embeddings = sweep.measure(made, model)
-    total = sum(item.seconds or 0.0 for item in made.sounds)
-    cost = _cost(folder, made, total)
     report = replace(
         report,
         subject={**report.subject, "name": name, **{k: v for k, v in vars(setting).items() if v is not None}},
@@ -163,18 +164,31 @@ def _measured(
     return Source(report, folder, embeddings)
 
 
-def _cost(folder: Path, made: GeneratedSet, seconds_of_sound: float) -> Mapping[str, float]:
-    """Return what the clips cost; that of an earlier run where all of them were kept."""
-    if not made.made and (folder / REPORT_FILE).is_file():
-        return read_report(folder).cost
+def _cost(folder: Path, made: GeneratedSet) -> Mapping[str, float]:
+    """Return what the clips cost; that of an earlier run where all of them were kept.
+
+    It is written before the clips are measured, so that an interrupted run keeps it.
+    """
+    path = folder / COST_FILE
     if not made.made:
-        return {}
+        return _stored_cost(path)
     share = made.made / (len(made.sounds) + len(made.failures))
-    return {
+    seconds_of_sound = sum(item.seconds or 0.0 for item in made.sounds)
+    cost = {
         "seconds": made.seconds,
         "seconds_per_clip": made.seconds / made.made,
         "real_time_factor": made.seconds / max(share * seconds_of_sound, 1e-9),
     }
+    write_json(path, cost)
+    return cost
+
+
+def _stored_cost(path: Path) -> dict[str, float]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}  # the table leaves the time empty
+    return {name: float(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _speed(cost: Mapping[str, float]) -> list[Metric]:

@@ -49,9 +49,7 @@ def write_report(
     make_folder(folder)
     if clips_audio:
         report = replace(report, clips=_with_audio(report.clips, folder, clips_audio))
-    if not report.date:
-        report = replace(report, date=datetime.now(UTC).isoformat(timespec="seconds"))
-    report = replace(report, cost={**peak_memory(), **report.cost})
+    report = replace(dated(report), cost={**peak_memory(), **report.cost})
     data = document(report)
     html = page(report, folder, data["reproduce"], embed=embed, extra=extra, script=script)
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -60,6 +58,11 @@ def write_report(
         with atomic_file(folder / name) as file:
             file.write(content.encode("utf-8", "backslashreplace"))
     return report
+
+
+def dated(report: Report) -> Report:
+    """Return the report with today's date, unless it has one."""
+    return report if report.date else replace(report, date=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def read_report(path: str | Path) -> Report:
