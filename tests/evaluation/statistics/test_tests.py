@@ -43,3 +43,8 @@ def test_adjusted_p_values_keep_their_order_and_stay_below_one():
     assert holm(p).tolist() == pytest.approx([0.08, 0.04, 0.6, 0.04])
     assert benjamini_hochberg(p).tolist() == pytest.approx([0.04 * 4 / 3, 0.02, 0.6, 0.02])
     assert holm([0.9, 0.8]).max() <= 1
+
+
+def test_few_pairs_prove_no_equivalence():
+    assert not tost([0.001, -0.001] * 3, 0.01).equivalent
+    assert tost([0.001, -0.001] * 4, 0.01).equivalent

@@ -30,13 +30,12 @@ from soundloom.evaluation.reports.stored_sets import set_differences
 from soundloom.evaluation.reports.write import read_report, report_path
 from soundloom.evaluation.statistics.adjust import benjamini_hochberg, holm
 from soundloom.evaluation.statistics.intervals import LEVEL, Interval, bca, percentiles, resample_indices
-from soundloom.evaluation.statistics.tests import mcnemar, sign_flip, wilcoxon
+from soundloom.evaluation.statistics.tests import EQUIVALENT_PAIRS, mcnemar, sign_flip, wilcoxon
 
 SIGNIFICANT = 0.05
 NARROW = 0.90  # level of the interval that decides about equivalence
 SKEWED = 1.0  # skewness from which intervals are BCa
 MIN_PAIRS = 2
-EQUIVALENT_PAIRS = 8  # with fewer, bootstrap intervals are too narrow: those of 5 pairs hold 79 % instead of 90
 ROUNDING = 1e-12  # relative, of differences that are equal
 RESAMPLES = 10_000
 MAX_DRAWN = 2**24  # indices of resamples at once
