@@ -60,7 +60,7 @@ def caption_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores (clips,) of clips with their own captions, and with those of the next other caption."""
     distinct = list(dict.fromkeys(captions))
-    texts = unit(embedder.embed_text([recipe.text.format(caption=text) for text in distinct]))
+    texts = unit(embedder.embed_text([recipe.text_of(text) for text in distinct]))
     own = np.array([distinct.index(text) for text in captions], int)
     other = (own + 1) % len(distinct)
 

@@ -47,6 +47,10 @@ class Recipe:
         names = ("level", "window", "hop", "tail", "half_precision", "mono", "resampler")
         return _hash({name: getattr(self, name) for name in names})
 
+    def text_of(self, caption: str) -> str:
+        """Return what the text embedder reads for a caption."""
+        return self.text.replace("{caption}", caption)
+
     def with_embedder(self, name: str) -> Recipe:
         """Return the same rules for another embedder."""
         return replace(self, embedder=name)

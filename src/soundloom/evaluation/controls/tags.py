@@ -48,12 +48,6 @@ def score_tag(logits: Floats, labels: Sequence[str], tag: str) -> TagScore:
     return TagScore(float(probabilities[place]), rank, tuple(labels[index] for index in order[:TOP]))
 
 
-def tag_change(before: Floats, after: Floats, labels: Sequence[str], tag: str) -> float:
-    """Return the probability of a tag after an edit minus that before it, of logits (windows, tags) of both clips."""
-    place = _index(labels, tag)
-    return float(tag_probabilities(after)[place] - tag_probabilities(before)[place])
-
-
 def vocal_share(logits: Floats, labels: Sequence[str]) -> float:
     """Return the share of windows of logits (windows, tags) that have any tag of voices; NaN if there are no such tags.
 

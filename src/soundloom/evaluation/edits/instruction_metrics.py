@@ -1,7 +1,7 @@
 """Score edits by instruction: the CLAP score of the instruction, of the target caption, and differences of precisions.
 
 The score of the instruction itself is the published figure, but no measure of obedience: "Remove drums" scores higher
-while drums stay. The delta against the untouched source has a target caption that names what must be heard.
+while drums stay. The delta against the untouched source has a target caption that names what must sound.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class InstructionScorer:
         if text not in self._texts:
             embedder = self.embed.embedder
             assert isinstance(embedder, TextEmbedder)
-            words = self.embed.recipe.text.replace("{caption}", text)
+            words = self.embed.recipe.text_of(text)
             self._texts[text] = embedder.embed_text([words])[0].astype(np.float64)
         return self._texts[text]
 

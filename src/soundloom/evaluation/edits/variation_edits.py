@@ -88,6 +88,6 @@ def target_vectors(sources: Sequence[Source], embed: SpanEmbedder) -> list[Vecto
     """Return what variations should approach: the caption in a text embedder's space, else the sound it describes."""
     embedder = embed.embedder
     if isinstance(embedder, TextEmbedder):
-        texts = [embed.recipe.text.replace("{caption}", source.caption) for source in sources]
+        texts = [embed.recipe.text_of(source.caption) for source in sources]
         return list(embedder.embed_text(texts).astype(np.float64))
     return [embed.mean(source.audio, source.rate) for source in sources]
